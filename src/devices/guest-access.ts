@@ -1,0 +1,34 @@
+/**
+ * What a device needs from its guest's physical memory (`GuestMemory` is the implementation).
+ *
+ * A request holds all its pages first, all or nothing, then acts, then releases. Lengths are bytes.
+ */
+export interface DmaRange {
+  readonly address: number;
+  readonly length: number;
+  /** True when the device writes the memory. */
+  readonly write: boolean;
+}
+
+export interface Hold {
+  /** Views of the held bytes, in the order of the ranges, split at page boundaries. Valid until `release`. */
+  readonly segments: readonly Uint8Array[];
+  release(): void;
+}
+
+/** `wait`: some page is not to be had now; `retry` is called once, on the VM's thread, when it is worth trying again. `fault`: not RAM. */
+export type HoldResult = Hold | 'wait' | 'fault';
+
+export interface GuestAccess {
+  hold(ranges: readonly DmaRange[], retry: () => void): HoldResult;
+  /**
+   * Makes the whole page at `address` (page-aligned) a copy-on-write view of a shared frame, whose reference the caller passes on.
+   * False, and the reference stays the caller's, when the page cannot be replaced now (held, not RAM).
+   */
+  mapShared(address: number, frame: number): boolean;
+  /** Gives pages to the balloon / takes them back; counts of pages that really changed. */
+  balloon(guestFrame: number): boolean;
+  deflate(guestFrame: number): boolean;
+  /** Free page reporting: the guest says that these pages hold nothing; they read as zero afterwards. */
+  discard(address: number, length: number): number;
+}

@@ -1,0 +1,9 @@
+/**
+ * A predecoded guest page: one 8-byte slot per halfword, then sentinels for what runs off its end.
+ *
+ * Slot: u16 operation, u8 a, u8 b, i32 immediate. An operation 0 is "not decoded yet".
+ */
+export const SLOT_SIZE = 8;
+export const SLOTS_PER_PAGE = 2048;
+/** 2048 slots and two sentinels, rounded up to whole cache lines. */
+export const DECODED_PAGE_SIZE = 16448;
