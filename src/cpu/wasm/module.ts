@@ -1,0 +1,117 @@
+/**
+ * A WebAssembly module under construction: imports first, then functions, then `build()` for the bytes.
+ *
+ * Imports are named in the module `e`; memory is import `m`. Tables and data segments are not provided: nothing needs them.
+ */
+import { type Callee, type Global, konst, type T, TYPE_CODE } from './expression.ts';
+import { Fn } from './function.ts';
+import { uleb } from './leb128.ts';
+
+const HEADER = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+
+const name = (text: string): number[] => [...uleb(text.length), ...new TextEncoder().encode(text)];
+const vector = (items: readonly (readonly number[])[]): number[] => {
+  const bytes = uleb(items.length);
+  for (const item of items) for (const byte of item) bytes.push(byte);
+  return bytes;
+};
+
+interface FunctionType {
+  readonly params: readonly T[];
+  readonly result: T | null;
+}
+
+export class Mod {
+  readonly #types: FunctionType[] = [];
+  readonly #imports: number[][] = [];
+  readonly #functions: Fn[] = [];
+  readonly #globals: number[][] = [];
+  readonly #exports: number[][] = [];
+  #functionCount = 0;
+
+  importFn<r extends T | null>(importName: string, params: readonly T[], result: r): Callee<r> {
+    if (this.#functions.length > 0) throw new Error('imports come before functions: they share one index space');
+    this.#imports.push([...name('e'), ...name(importName), 0, ...uleb(this.#type(params, result))]);
+    return { idx: this.#functionCount++, result };
+  }
+
+  /** Sizes in pages of 64 KiB; they must enclose those of the memory that is given. */
+  importMemory(minimumPages: number, maximumPages: number, shared: boolean): void {
+    this.#imports.push([...name('e'), ...name('m'), 2, shared ? 3 : 1, ...uleb(minimumPages), ...uleb(maximumPages)]);
+  }
+
+  /** A mutable global. */
+  global<t extends T>(t: t, initial: number | bigint): Global<t> {
+    const idx = this.#globals.length;
+    this.#globals.push([TYPE_CODE[t], 1, ...konst(t, initial).op, 0x0b]);
+    return { t, idx, op: [0x23, ...uleb(idx)], args: [] };
+  }
+
+  /** A new function, exported when it has a name. */
+  fn<r extends T | null>(params: readonly T[], result: r, exportName?: string): Fn<r> {
+    const fn = new Fn(this.#type(params, result), this.#functionCount++, params, result);
+    this.#functions.push(fn);
+    if (exportName !== undefined) this.#exports.push([...name(exportName), 0, ...uleb(fn.idx)]);
+    return fn;
+  }
+
+  build(): Uint8Array<ArrayBuffer> {
+    const out = [...HEADER];
+    const section = (id: number, bytes: readonly number[]): void => {
+      out.push(id, ...uleb(bytes.length));
+      for (const byte of bytes) out.push(byte);
+    };
+    const locals = this.#functions.map((fn) => declareLocals(fn.locals));
+    section(1, vector(this.#types.map(encodeType)));
+    section(2, vector(this.#imports));
+    section(3, vector(this.#functions.map((fn) => uleb(fn.typeIdx))));
+    if (this.#globals.length > 0) section(6, vector(this.#globals));
+    if (this.#exports.length > 0) section(7, vector(this.#exports));
+    const hints = this.#branchHints(locals);
+    if (hints) section(0, hints);
+    section(10, this.#code(locals));
+    return new Uint8Array(out);
+  }
+
+  #type(params: readonly T[], result: T | null): number {
+    const found = this.#types.findIndex((type) => type.result === result && type.params.join() === params.join());
+    return found >= 0 ? found : this.#types.push({ params, result }) - 1;
+  }
+
+  /** Custom section of the branch hinting proposal; offsets count from the start of the local declarations. */
+  #branchHints(locals: readonly number[][]): number[] | undefined {
+    const perFunction: number[][] = [];
+    this.#functions.forEach((fn, i) => {
+      if (fn.hints.length === 0) return;
+      const start = locals[i].length;
+      perFunction.push([...uleb(fn.idx), ...vector(fn.hints.map(([offset, value]) => [...uleb(offset + start), 1, value]))]);
+    });
+    return perFunction.length > 0 ? [...name('metadata.code.branch_hint'), ...vector(perFunction)] : undefined;
+  }
+
+  #code(locals: readonly number[][]): number[] {
+    const bytes = uleb(this.#functions.length);
+    this.#functions.forEach((fn, i) => {
+      bytes.push(...uleb(locals[i].length + fn.code.length + 1), ...locals[i]);
+      for (const byte of fn.code) bytes.push(byte);
+      bytes.push(0x0b);
+    });
+    return bytes;
+  }
+}
+
+function encodeType({ params, result }: FunctionType): number[] {
+  const results = result ? [1, TYPE_CODE[result]] : [0];
+  return [0x60, ...uleb(params.length), ...params.map((t) => TYPE_CODE[t]), ...results];
+}
+
+/** Runs of one type are declared together. */
+function declareLocals(types: readonly T[]): number[] {
+  const runs: [count: number, t: T][] = [];
+  for (const t of types) {
+    const last = runs.at(-1);
+    if (last && last[1] === t) last[0]++;
+    else runs.push([1, t]);
+  }
+  return vector(runs.map(([count, t]) => [...uleb(count), TYPE_CODE[t]]));
+}
