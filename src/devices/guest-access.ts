@@ -22,6 +22,15 @@ export type HoldResult = Hold | 'wait' | 'fault';
 export interface GuestAccess {
   hold(ranges: readonly DmaRange[], retry: () => void): HoldResult;
   /**
+   * Single fields of a ring, little-endian, naturally aligned, so never across a page end; nothing is allocated on the JavaScript heap. Reads give
+   * the unsigned value, -1 (`NOT_RAM`) or -2 (`MUST_WAIT`: the device tries again at its next `poll`).
+   */
+  readU16(address: number): number;
+  readU32(address: number): number;
+  /** Writes go through the write-fault path like a guest's store: 0, or -1 / -2 with nothing changed. */
+  writeU16(address: number, value: number): number;
+  writeU32(address: number, value: number): number;
+  /**
    * Makes the whole page at `address` (page-aligned) a copy-on-write view of a shared frame, whose reference the caller passes on.
    * False, and the reference stays the caller's, when the page cannot be replaced now (held, not RAM).
    */
