@@ -1,0 +1,69 @@
+/**
+ * Starts a program of Shoal's on a Node that can run it. Plain JavaScript that any Node from 18 reads, because
+ * the Node that reads it is the one of the machine; everything else may assume Node 26.
+ *
+ * A checkout has Node 26 among its optional dependencies, one package per platform and none with an install
+ * script. It is looked up by its package, not through node_modules/.bin: npm 10 loses that link.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { fileURLToPath } from 'node:url';
+
+export const NODE_MAJOR_MIN = 26;
+
+/**
+ * Flags of every process that runs guests. V8's must be on the command line: toggling them later crashed it.
+ * The tiering budget lets hot WebAssembly reach the optimising compiler within milliseconds.
+ */
+export const NODE_FLAGS = ['--wasm-tiering-budget=200000', '--disable-warning=ExperimentalWarning'];
+
+const checkoutRoot = fileURLToPath(new URL('..', import.meta.url));
+const majorOf = (version) => Number.parseInt(version.replace(/^v/, ''), 10);
+
+/** Path of the Node that the checkout's dependencies brought, or undefined where they brought none. */
+export function pinnedNode() {
+  const platform = process.platform === 'win32' ? 'win' : process.platform;
+  const file = process.platform === 'win32' ? 'node.exe' : 'node';
+  return ['node', 'node-bin']
+    .map((prefix) => `${checkoutRoot}node_modules/${prefix}-${platform}-${process.arch}/bin/${file}`)
+    .find((path) => existsSync(path));
+}
+
+/** Path of a Node ≥ 26: the one that runs this, else the checkout's. Ends the process with one sentence where there is none. */
+export function suitableNode() {
+  if (majorOf(process.versions.node) >= NODE_MAJOR_MIN) return process.execPath;
+  const pinned = pinnedNode();
+  // Asked once more for its version: on a system with another C library the file is there and cannot run.
+  const answer = pinned && spawnSync(pinned, ['--version'], { encoding: 'utf8' });
+  if (answer && answer.status === 0 && majorOf(answer.stdout) >= NODE_MAJOR_MIN) return pinned;
+  const inCheckout = existsSync(`${checkoutRoot}package-lock.json`);
+  const remedy = inCheckout
+    ? '`npm ci --include=optional` in the checkout brings one'
+    : '`npx --yes node@26 "$(command -v shoal)"` runs it on one';
+  process.stderr.write(`shoal needs Node ${NODE_MAJOR_MIN} or newer and this is ${process.version}: ${remedy}.\n`);
+  process.exit(1);
+}
+
+/**
+ * Runs `entry` with `args` in place of this process where the system can replace one (Node ≥ 23 on POSIX), else as a child that has
+ * our standard streams, gets our signals and gives us its exit code.
+ */
+export function launch(entry, args, flags = NODE_FLAGS) {
+  const node = suitableNode();
+  const argv = [...flags, entry, ...args];
+  if (typeof process.execve === 'function' && process.platform !== 'win32') {
+    process.execve(node, [node, ...argv], process.env);
+  }
+  const child = spawn(node, argv, { stdio: 'inherit' });
+  // A terminal sends its signals to the whole group, so the child has had SIGINT already; the others reach only us.
+  process.on('SIGINT', () => {});
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.on('error', (error) => {
+    process.stderr.write(`cannot start ${node}: ${error.message}\n`);
+    process.exit(1);
+  });
+  child.on('exit', (code, signal) => {
+    process.exit(signal ? 128 + constants.signals[signal] : code);
+  });
+}

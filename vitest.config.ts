@@ -1,0 +1,26 @@
+import { defineConfig } from 'vitest/config';
+import { NODE_FLAGS } from './tools/launch.mjs';
+
+/**
+ * unit: beside the sources, and of the tools. end-to-end: real kernels, the simulator's long runs, QEMU side by side; one file at a time,
+ * because two of them would measure each other.
+ */
+export default defineConfig({
+  test: {
+    execArgv: NODE_FLAGS,
+    reporters: ['default', './tools/test-summary.ts'],
+    projects: [
+      { extends: true, test: { name: 'unit', include: ['src/**/*.test.ts', 'tools/**/*.test.ts'], testTimeout: 20_000 } },
+      {
+        extends: true,
+        test: {
+          name: 'end-to-end',
+          include: ['test/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 300_000,
+        },
+      },
+    ],
+  },
+});
