@@ -1,0 +1,87 @@
+/**
+ * The decoder, derived from the table: a word gives the one row whose fixed bits it has, and the operands of its format.
+ * No row: the encoding is reserved, and the instruction illegal.
+ */
+import { expandCompressed } from './compressed.ts';
+import type { Definition, Format } from './definition.ts';
+import { INSTRUCTIONS, OP_NAMES, type OpName } from './table.ts';
+
+/** Fields that the format does not have are 0. */
+export interface Instruction {
+  readonly op: OpName;
+  readonly rd: number;
+  readonly rs1: number;
+  readonly rs2: number;
+  readonly rs3: number;
+  /** Rounding mode field: 0–4, or 7 for the dynamic one. */
+  readonly rm: number;
+  /** Sign-extended; for CSR instructions the CSR number (their immediate is in `rs1`). */
+  readonly imm: number;
+  /** Bytes in memory: 2 or 4. */
+  readonly length: 2 | 4;
+}
+
+const ROUNDING_MODE_MAX = 4;
+const ROUNDING_MODE_DYNAMIC = 7;
+
+/** Rows by opcode (bits 6–2) and funct3, the bits in which nearly all differ. */
+const ROWS: readonly (readonly [OpName, Definition])[][] = Array.from({ length: 256 }, (_, index) => {
+  const bits = ((index >>> 3) << 2) | 3 | ((index & 7) << 12);
+  return OP_NAMES.map((op) => [op, INSTRUCTIONS[op]] as const).filter(
+    ([, { mask, match }]) => (bits & mask & 0x707f) === (match & 0x707f),
+  );
+});
+
+export function decode(word: number): Instruction | undefined {
+  return (word & 3) === 3 ? decodeFull(word) : expandCompressed(word & 0xffff);
+}
+
+function decodeFull(word: number): Instruction | undefined {
+  for (const [op, { format, mask, match }] of ROWS[(((word >>> 2) & 31) << 3) | ((word >>> 12) & 7)]) {
+    if ((word & mask) >>> 0 !== match) continue;
+    const rm = format === 'RM' || format === 'R4' ? (word >>> 12) & 7 : 0;
+    if (rm > ROUNDING_MODE_MAX && rm !== ROUNDING_MODE_DYNAMIC) return undefined;
+    return {
+      op,
+      rd: hasRd(format) ? (word >>> 7) & 31 : 0,
+      rs1: hasRs1(format) ? (word >>> 15) & 31 : 0,
+      rs2: hasRs2(format) ? (word >>> 20) & 31 : 0,
+      rs3: format === 'R4' ? word >>> 27 : 0,
+      rm,
+      imm: immediate(format, word),
+      length: 4,
+    };
+  }
+  return undefined;
+}
+
+const hasRd = (format: Format): boolean => format !== 'S' && format !== 'B' && format !== 'NONE';
+const hasRs1 = (format: Format): boolean => format !== 'U' && format !== 'J' && format !== 'NONE';
+const hasRs2 = (format: Format): boolean =>
+  format === 'R' || format === 'RM' || format === 'R4' || format === 'S' || format === 'B';
+
+/** Unprivileged specification 2.3. */
+function immediate(format: Format, word: number): number {
+  switch (format) {
+    case 'I':
+      return word >> 20;
+    case 'CSR':
+      return word >>> 20;
+    case 'SHIFT64':
+      return (word >>> 20) & 63;
+    case 'SHIFT32':
+      return (word >>> 20) & 31;
+    case 'S':
+      return ((word >> 25) << 5) | ((word >>> 7) & 31);
+    case 'B':
+      return ((word >> 31) << 12) | (((word >>> 7) & 1) << 11) | (((word >>> 25) & 63) << 5) | (((word >>> 8) & 15) << 1);
+    case 'U':
+      return word & ~0xfff;
+    case 'J':
+      return (
+        ((word >> 31) << 20) | (((word >>> 12) & 255) << 12) | (((word >>> 20) & 1) << 11) | (((word >>> 21) & 1023) << 1)
+      );
+    default:
+      return 0;
+  }
+}
