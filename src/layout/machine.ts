@@ -16,3 +16,8 @@ export const PLIC_SOURCES = 31;
 export const RAM_BASE = 0x8000_0000;
 export const KERNEL_OFFSET = 0x20_0000;
 export const TIMEBASE_HZ = 10_000_000;
+/**
+ * Bytes that one cbo.zero clears. A whole page, so that a kernel which zeroes each page it allocates says so in one
+ * instruction, and a page that is still `Zero` costs nothing.
+ */
+export const CBO_ZERO_BLOCK = 4096;

@@ -1,0 +1,249 @@
+/**
+ * The pool: one arena, the I/O thread, the vCPU threads, and the VMs that live on them. This is the main thread's side; it takes no lock
+ * and never blocks. A VM is pinned to the vCPU thread that had the fewest VMs when it was created.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
+import { DECODE_CACHE_BYTES } from '../cpu/index.ts';
+import { createLayer, ImageStore, IoThread, type LayerFile, type SharedImage } from '../disk/index.ts';
+import { HostMemory } from '../host-memory/index.ts';
+import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
+import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
+import { createRequestQueue, RequestSender } from './request-queue.ts';
+import type { PoolMemory, VmConfig, VmHandle, VmPool, VmPoolOptions } from './types.ts';
+import type { DiskSpec, FromThread, MachineSpec, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
+import { PoolVm } from './vm-handle.ts';
+
+const POOL_BYTES_MIN = 16 * CHUNK_SIZE;
+
+interface Thread {
+  readonly worker: Worker;
+  vms: number;
+}
+
+/** What the main thread keeps of a VM beside its handle. */
+interface Entry {
+  readonly vm: PoolVm;
+  readonly thread: Thread;
+  readonly images: readonly SharedImage[];
+  readonly layers: readonly LayerFile[];
+}
+
+/**
+ * @throws ShoalError `bad-argument` for a size that cannot be, `no-memory` when the address space for the pool is not to be had.
+ */
+export async function openVmPool(options: VmPoolOptions): Promise<VmPool> {
+  const threadCount = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
+  if (!Number.isInteger(threadCount) || threadCount < 1 || threadCount > MAX_THREADS) {
+    throw new ShoalError('bad-argument', `A pool has 1 to ${MAX_THREADS} vCPU threads, not ${threadCount}.`);
+  }
+  if (!(options.memoryBytes >= POOL_BYTES_MIN)) {
+    throw new ShoalError('bad-argument', `A pool of ${options.memoryBytes} bytes is too small; give at least ${POOL_BYTES_MIN / 2 ** 20} MiB.`);
+  }
+  const host = HostMemory.create({
+    poolBytes: Math.floor(options.memoryBytes / CHUNK_SIZE) * CHUNK_SIZE,
+    threadCount,
+    decodeCacheBytes: DECODE_CACHE_BYTES,
+    ...(options.overCommit && { overCommit: options.overCommit }),
+  });
+  return await ThreadPool.open(host, threadCount);
+}
+
+class ThreadPool implements VmPool {
+  readonly #host: HostMemory;
+  readonly #io: IoThread;
+  readonly #images = new ImageStore();
+  readonly #directory: string;
+  readonly #threads: Thread[] = [];
+  readonly #entries = new Map<number, Entry>();
+  readonly #domains = new Map<string, number>();
+  /** Waiting for 'created' or 'removed' of a VM. */
+  readonly #answers = new Map<number, { resolve(): void; reject(error: Error): void }>();
+  #nextVm = 1;
+  #closing: Promise<void> | null = null;
+
+  private constructor(host: HostMemory, io: IoThread, directory: string) {
+    this.#host = host;
+    this.#io = io;
+    this.#directory = directory;
+  }
+
+  static async open(host: HostMemory, threadCount: number): Promise<VmPool> {
+    const doorbells = Array.from({ length: threadCount }, (_, index) => ({ buffer: host.memory.buffer, index: host.doorbell(index) }));
+    const io = await IoThread.start({ memory: host.memory, doorbells });
+    const directory = await mkdtemp(join(tmpdir(), 'shoal-layers-'));
+    const pool = new ThreadPool(host, io, directory);
+    await Promise.all(Array.from({ length: threadCount }, (_, index) => pool.#startThread(index)));
+    return pool;
+  }
+
+  get vms(): readonly VmHandle[] {
+    return [...this.#entries.values()].map((entry) => entry.vm);
+  }
+
+  async createVm(config: VmConfig): Promise<VmHandle> {
+    if (this.#closing) throw new ShoalError('wrong-state', 'This pool is closing.');
+    const number = this.#nextVm++;
+    const thread = this.#threads.reduce((least, other) => (other.vms < least.vms ? other : least));
+    const domain = this.#domain(config.domain);
+    const images: SharedImage[] = [];
+    const layers: LayerFile[] = [];
+    const open = (path: string): SharedImage => {
+      const image = this.#images.open(path, domain);
+      images.push(image);
+      return image;
+    };
+    try {
+      const kernel = open(config.kernel);
+      const header = this.#images.readHeader(kernel, KERNEL_HEADER_BYTES);
+      const disks = config.disks.map((disk): DiskSpec => {
+        const image = open(disk.image);
+        if (!disk.writable) return { image };
+        const layer = createLayer(this.#directory, image.bytes);
+        layers.push(layer);
+        return { image, layer };
+      });
+      const requests = createRequestQueue();
+      const spec: MachineSpec = {
+        vm: number,
+        memoryBytes: config.memoryBytes,
+        kernel,
+        kernelImageSize: kernelImageSize(header, kernel.bytes, config.kernel),
+        ...(config.initrd && { initrd: open(config.initrd) }),
+        commandLine: config.commandLine,
+        disks,
+        domain,
+        requests,
+      };
+      const send = this.#sender(thread);
+      const vm = new PoolVm(number, config, this.#host, new RequestSender(requests, () => this.#ring(thread)), send);
+      this.#entries.set(number, { vm, thread, images, layers });
+      thread.vms++;
+      await this.#ask(number, thread, { kind: 'create', spec });
+      return vm;
+    } catch (error) {
+      const entry = this.#entries.get(number);
+      if (entry) entry.thread.vms--;
+      this.#entries.delete(number);
+      this.#closeFiles(images, layers);
+      throw error;
+    }
+  }
+
+  async removeVm(vm: VmHandle): Promise<void> {
+    for (const [number, entry] of this.#entries) {
+      if (entry.vm !== vm) continue;
+      await this.#ask(number, entry.thread, { kind: 'remove', vm: number });
+      entry.thread.vms--;
+      this.#entries.delete(number);
+      this.#closeFiles(entry.images, entry.layers);
+      return;
+    }
+  }
+
+  memory(): Promise<PoolMemory> {
+    return Promise.resolve(this.#host.poolMemory());
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all(this.vms.map((vm) => this.removeVm(vm)));
+    for (const thread of this.#threads) this.#sender(thread)({ kind: 'close' });
+    await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));
+    await this.#io.close();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+
+  // ---- threads ----
+
+  async #startThread(index: number): Promise<void> {
+    const setup: ThreadSetup = {
+      memory: this.#host.memory,
+      map: this.#host.map,
+      threadIndex: index,
+      io: this.#io.channels[index] as ThreadSetup['io'],
+    };
+    const file = import.meta.url.endsWith('.ts') ? './vcpu-thread/worker.ts' : './vcpu-thread/worker.js';
+    const worker = new Worker(new URL(file, import.meta.url), { workerData: setup, name: `vcpu${index}` });
+    const thread: Thread = { worker, vms: 0 };
+    this.#threads[index] = thread;
+    await new Promise<void>((resolve, reject) => {
+      worker.once('error', reject);
+      worker.on('message', (message: FromThread) => {
+        if (message.kind === 'ready') resolve();
+        else if (message.kind !== 'closed') this.#onMessage(message);
+      });
+    });
+    worker.on('error', (error) => this.#onThreadLost(thread, error));
+  }
+
+  #sender(thread: Thread): (message: ToThread) => void {
+    return (message) => {
+      thread.worker.postMessage(message);
+      this.#ring(thread);
+    };
+  }
+
+  #ring(thread: Thread): void {
+    this.#host.ringDoorbell(this.#threads.indexOf(thread));
+  }
+
+  #ask(number: number, thread: Thread, message: ToThread): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#answers.set(number, { resolve, reject });
+      this.#sender(thread)(message);
+    });
+  }
+
+  #onMessage(message: Exclude<FromThread, { kind: 'ready' | 'closed' }>): void {
+    if (message.kind !== 'created' && message.kind !== 'removed') {
+      this.#entries.get(message.vm)?.vm.onMessage(message);
+      return;
+    }
+    const answer = this.#answers.get(message.vm);
+    this.#answers.delete(message.vm);
+    const error = message.kind === 'created' ? message.error : undefined;
+    if (error) answer?.reject(new ShoalError(error.code as ShoalErrorCode, error.message));
+    else answer?.resolve();
+  }
+
+  /** A vCPU thread died of a bug of ours. Its VMs are lost and said to be; the others go on. */
+  #onThreadLost(thread: Thread, error: unknown): void {
+    const reason = `its vCPU thread died: ${error instanceof Error ? error.message : String(error)}`;
+    for (const [number, entry] of this.#entries) {
+      if (entry.thread !== thread) continue;
+      entry.vm.onThreadLost(reason);
+      this.#answers.get(number)?.resolve();
+      this.#answers.delete(number);
+    }
+  }
+
+  // ---- files and domains ----
+
+  #closeFiles(images: readonly SharedImage[], layers: readonly LayerFile[]): void {
+    for (const layer of layers) layer.close();
+    for (const image of images) {
+      if (!this.#images.close(image)) continue;
+      this.#sender(this.#threads[0] as Thread)({ kind: 'drop-image', image });
+      this.#images.forget(image);
+    }
+  }
+
+  #domain(name: string): number {
+    let number = this.#domains.get(name);
+    if (number === undefined) this.#domains.set(name, (number = this.#domains.size));
+    if (number > 254) throw new ShoalError('bad-argument', 'A pool has at most 255 sharing domains.');
+    return number;
+  }
+}

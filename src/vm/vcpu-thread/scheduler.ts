@@ -1,0 +1,183 @@
+/**
+ * The loop of a vCPU thread: messages, requests and completions, then a slice of the machine whose turn it is, or sleep on the doorbell.
+ *
+ * A machine stays entered after its slice until another one needs the thread, so a machine that is alone keeps its TLB.
+ */
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { ShoalError } from '../../base/errors.ts';
+import { Machine, type ThreadContext } from './machine.ts';
+import type { MachineSpec, ToThread } from './messages.ts';
+
+/** A machine that is not alone gives the thread up after this long, ms. */
+const SLICE_MS = 5;
+/** How often freed memory is given back to the host OS, ms. */
+const RETURN_INTERVAL_MS = 50;
+/** Without a machine to run for this long the decode cache is given back, ms. */
+const CACHE_IDLE_MS = 2000;
+
+export class Scheduler {
+  readonly #thread: ThreadContext;
+  readonly #messages: MessagePort;
+  readonly #machines = new Map<number, Machine>();
+  readonly #removing = new Set<number>();
+  readonly #doorbell: number;
+  #current: Machine | null = null;
+  #sliceEnd = 0;
+  #turn = 0;
+  #returnAt = 0;
+  #cacheReleased = true;
+  #closing = false;
+
+  constructor(thread: ThreadContext, messages: MessagePort) {
+    this.#thread = thread;
+    this.#messages = messages;
+    this.#doorbell = thread.host.doorbell(thread.index);
+  }
+
+  /** Returns when the pool closes and all machines are gone. */
+  run(): void {
+    const words = this.#thread.host.words;
+    let seen = Atomics.load(words, this.#doorbell) - 1;
+    while (!this.#closing || this.#machines.size > 0) {
+      const rung = Atomics.load(words, this.#doorbell);
+      if (rung !== seen) {
+        seen = rung;
+        this.#attend();
+      }
+      const now = performance.now();
+      const next = this.#pick(now);
+      if (next) this.#slice(next);
+      else if (Atomics.load(words, this.#doorbell) === seen) this.#sleep(now, seen);
+      if (now >= this.#returnAt) this.#giveBack(now);
+    }
+    this.#current?.leave();
+  }
+
+  /** Somebody rang: take everything that is there. */
+  #attend(): void {
+    for (let item = receiveMessageOnPort(this.#messages); item; item = receiveMessageOnPort(this.#messages)) {
+      this.#take(item.message as ToThread);
+    }
+    this.#thread.cache.poll();
+    for (const machine of this.#machines.values()) {
+      machine.wakeLoader();
+      this.#poll(machine);
+    }
+    for (const vm of this.#removing) this.#tryRemove(vm);
+  }
+
+  #poll(machine: Machine): void {
+    try {
+      for (let rounds = 0; rounds < 16 && machine.poll(); rounds++);
+    } catch (error) {
+      machine.fail(error);
+    }
+  }
+
+  #slice(machine: Machine): void {
+    if (machine !== this.#current) {
+      this.#current?.leave();
+      this.#current = machine;
+    }
+    this.#cacheReleased = false;
+    try {
+      machine.enter();
+      machine.run();
+    } catch (error) {
+      machine.fail(error);
+    }
+    this.#poll(machine);
+  }
+
+  /** Round robin among those that are ready; the current one goes on until its slice is over. */
+  #pick(now: number): Machine | null {
+    const current = this.#current;
+    if (current && now < this.#sliceEnd && current.readyAt() <= now) return current;
+    const machines = [...this.#machines.values()];
+    for (let i = 1; i <= machines.length; i++) {
+      const index = (this.#turn + i) % machines.length;
+      const machine = machines[index] as Machine;
+      if (machine.readyAt() > now) continue;
+      this.#turn = index;
+      this.#sliceEnd = now + SLICE_MS;
+      return machine;
+    }
+    return null;
+  }
+
+  #sleep(now: number, seen: number): void {
+    let wakeAt = this.#cacheReleased ? Number.POSITIVE_INFINITY : now + CACHE_IDLE_MS;
+    for (const machine of this.#machines.values()) wakeAt = Math.min(wakeAt, machine.readyAt());
+    if (this.#thread.host.returnFreeRuns(8) > 0) return;
+    const timeout = wakeAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, wakeAt - performance.now());
+    const result = Atomics.wait(this.#thread.host.words, this.#doorbell, seen, timeout);
+    if (result === 'timed-out' && performance.now() - now >= CACHE_IDLE_MS && !this.#cacheReleased) {
+      this.#current?.leave();
+      this.#current = null;
+      this.#thread.hartThread.release();
+      this.#cacheReleased = true;
+    }
+  }
+
+  #giveBack(now: number): void {
+    this.#returnAt = now + RETURN_INTERVAL_MS;
+    this.#thread.host.returnFreeRuns(8);
+  }
+
+  // ---- messages ----
+
+  #take(message: ToThread): void {
+    if (message.kind === 'close') {
+      this.#closing = true;
+      for (const vm of this.#machines.keys()) this.#removing.add(vm);
+      return;
+    }
+    if (message.kind === 'create') return this.#create(message.spec);
+    if (message.kind === 'drop-image') return this.#thread.cache.drop(message.image);
+    const machine = this.#machines.get(message.vm);
+    if (message.kind === 'remove') {
+      if (machine) this.#removing.add(message.vm);
+      else this.#thread.send({ kind: 'removed', vm: message.vm });
+      return;
+    }
+    if (!machine) return;
+    const { ports } = machine;
+    switch (message.kind) {
+      case 'open-port':
+        return ports.open(message.port);
+      case 'close-port':
+        return ports.close(message.port);
+      case 'input':
+        return ports.input(message.port, message.bytes);
+      case 'end-input':
+        return ports.endInput(message.port);
+      case 'consumed':
+        return ports.consumed(message.port, message.bytes);
+      case 'resize':
+        return ports.resize(message.columns, message.rows);
+    }
+  }
+
+  #create(spec: MachineSpec): void {
+    try {
+      this.#machines.set(spec.vm, new Machine(this.#thread, spec));
+      this.#thread.send({ kind: 'created', vm: spec.vm });
+    } catch (error) {
+      const code = error instanceof ShoalError ? error.code : 'guest-fault';
+      const message = error instanceof Error ? error.message : String(error);
+      this.#thread.send({ kind: 'created', vm: spec.vm, error: { code, message } });
+    }
+  }
+
+  #tryRemove(vm: number): void {
+    const machine = this.#machines.get(vm);
+    if (machine && !machine.remove()) {
+      // Holds are still out; the I/O thread will ring.
+      return;
+    }
+    if (machine && machine === this.#current) this.#current = null;
+    this.#removing.delete(vm);
+    this.#machines.delete(vm);
+    this.#thread.send({ kind: 'removed', vm });
+  }
+}

@@ -1,0 +1,19 @@
+/** Entry of a vCPU thread. Attaches to the pool's memory, makes its interpreter, and runs its scheduler until the pool closes. */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { assert } from '../../base/assert.ts';
+import { HartThread } from '../../cpu/index.ts';
+import { IoClient, PageCache } from '../../disk/index.ts';
+import { HostMemory } from '../../host-memory/index.ts';
+import type { FromThread, ThreadSetup } from './messages.ts';
+import { Scheduler } from './scheduler.ts';
+
+assert(parentPort, 'a vCPU thread is a worker');
+const port = parentPort as unknown as MessagePort;
+const setup = workerData as ThreadSetup;
+const host = HostMemory.attach(setup.memory, setup.map);
+const send = (message: FromThread): void => port.postMessage(message);
+const hartThread = await HartThread.create(setup.memory, setup.map, setup.threadIndex);
+const cache = new PageCache({ frames: host, io: new IoClient(setup.io) });
+send({ kind: 'ready' });
+new Scheduler({ index: setup.threadIndex, host, hartThread, cache, send }, port).run();
+send({ kind: 'closed' });
