@@ -1,8 +1,8 @@
 /**
  * `npm test`: vitest on Node 26, then one last line `N passed, N failed`, alone on its line, also when the
- * run broke before it could count. Arguments go to vitest.
+ * run broke before it could count. Arguments go to vitest. Without any, what all the tests need is put in place first.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +14,14 @@ const vitest = join(root, 'node_modules/vitest/vitest.mjs');
 const scratch = mkdtempSync(join(tmpdir(), 'shoal-test-'));
 const summary = join(scratch, 'summary.json');
 
-const child = spawn(suitableNode(), [...NODE_FLAGS, vitest, 'run', ...process.argv.slice(2)], {
+const node = suitableNode();
+const args = process.argv.slice(2);
+if (args.length === 0) {
+  // What cannot be put in place is said by these, and each test that misses it says so again.
+  for (const what of ['machine', 'images'])
+    spawnSync(node, [...NODE_FLAGS, 'tools/prepare.ts', what], { cwd: root, stdio: 'inherit' });
+}
+const child = spawn(node, [...NODE_FLAGS, vitest, 'run', ...args], {
   cwd: root,
   stdio: 'inherit',
   env: { ...process.env, SHOAL_TEST_SUMMARY: summary },

@@ -8,7 +8,8 @@ declare namespace WebAssembly {
   // What an instance exports is known to whoever emitted the module, not to the type checker.
   // biome-ignore lint/suspicious/noExplicitAny: the embedder's signature is the module's, see above
   type Exports = Record<string, any>;
-  type Imports = Record<string, Record<string, unknown>>;
+  type ModuleImports = Record<string, unknown>;
+  type Imports = Record<string, ModuleImports>;
 
   interface MemoryDescriptor {
     /** In 64 KiB pages. */

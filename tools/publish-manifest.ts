@@ -1,0 +1,47 @@
+/**
+ * npm's prepack and postpack: the package.json that is published differs from the checkout's, and is put back afterwards.
+ *
+ * Published: exports point at dist/, and what serves only a checkout (pinned Node, development packages, scripts) is gone.
+ */
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+interface Manifest {
+  exports: Record<string, unknown>;
+  files: string[];
+  [field: string]: unknown;
+}
+
+/** Fields of the checkout that mean nothing, or harm, where the package is installed. */
+const CHECKOUT_ONLY = ['scripts', 'devDependencies', 'optionalDependencies', 'allowScripts'];
+
+/** The manifest to publish for the checkout's one. */
+export function publishedManifest(checkout: Manifest): Manifest {
+  const published: Manifest = { ...checkout, exports: {} };
+  for (const field of CHECKOUT_ONLY) delete published[field];
+  for (const [subpath, target] of Object.entries(checkout.exports)) {
+    const source = typeof target === 'string' ? /^\.\/src\/(.+)\.ts$/.exec(target) : null;
+    published.exports[subpath] = source ? { types: `./dist/${source[1]}.d.ts`, default: `./dist/${source[1]}.js` } : target;
+  }
+  return published;
+}
+
+function main(action: string | undefined): void {
+  const root = fileURLToPath(new URL('..', import.meta.url));
+  const manifest = join(root, 'package.json');
+  const kept = join(root, 'package.checkout.json');
+  if (action === 'write') {
+    // A pack that was interrupted left its own manifest in place; the kept one is the truth.
+    if (existsSync(kept)) renameSync(kept, manifest);
+    const text = readFileSync(manifest, 'utf8');
+    writeFileSync(kept, text);
+    writeFileSync(manifest, `${JSON.stringify(publishedManifest(JSON.parse(text) as Manifest), null, 2)}\n`);
+  } else if (action === 'restore') {
+    if (existsSync(kept)) renameSync(kept, manifest);
+  } else {
+    throw new Error('usage: publish-manifest.ts write | restore');
+  }
+}
+
+if (import.meta.main) main(process.argv[2]);
