@@ -9,7 +9,7 @@
  *   word 0       tail: next ring position for senders
  *   word 1       generation of the VM; it changes at reset and power-off
  *   ring         SLOTS cells of 2 words: sequence (Vyukov's bounded queue), slot number
- *   slots        SLOTS of 4 words: state, kind, argument, generation
+ *   slots        SLOTS of 4 words: state (word 0), kind, argument, generation
  *
  * There are as many cells as slots, so a ring with a claimed slot in hand is never full.
  */
@@ -37,7 +37,6 @@ const GENERATION = 1;
 const RING = 2;
 const SLOT_TABLE = RING + SLOTS * 2;
 const SLOT_WORDS = 4;
-const STATE = 0;
 const KIND = 1;
 const ARGUMENT = 2;
 const SLOT_GENERATION = 3;
