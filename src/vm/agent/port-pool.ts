@@ -1,0 +1,78 @@
+/**
+ * Hands out the data ports of one guest. All that one process needs are taken at once, so two that wait cannot block each
+ * other; who waits longest is served first. The lowest free numbers go first: each port ever opened costs the guest memory.
+ */
+import { ShoalError } from '../../base/errors.ts';
+import type { PortChannel, VmHandle } from '../types.ts';
+
+/** Port 0 is the console, port 1 the control port. */
+const FIRST_DATA_PORT = 2;
+/** Enough for 16 processes with stdin, stdout and stderr each. */
+const DATA_PORTS = 48;
+
+export interface Port {
+  readonly index: number;
+  readonly channel: PortChannel;
+}
+
+export class PortPool {
+  private readonly vm: VmHandle;
+  private readonly free: number[] = Array.from({ length: DATA_PORTS }, (_, position) => FIRST_DATA_PORT + position);
+  private readonly waiting: { count: number; take: (ports: number[]) => void }[] = [];
+
+  constructor(vm: VmHandle) {
+    this.vm = vm;
+  }
+
+  /** Waits for `count` free ports and opens them. Rejects with `aborted` when the signal comes first. */
+  async take(count: number, signal?: AbortSignal): Promise<Port[]> {
+    const indexes = await this.reserve(count, signal);
+    const opened = await Promise.allSettled(indexes.map((index) => this.vm.openPort(index)));
+    const failure = opened.find((result) => result.status === 'rejected');
+    const ports = opened.flatMap((result, at) =>
+      result.status === 'fulfilled' ? [{ index: indexes[at] as number, channel: result.value }] : [],
+    );
+    if (failure === undefined) return ports;
+    for (const port of ports) port.channel.close();
+    this.giveBack(indexes);
+    throw failure.reason;
+  }
+
+  /** Only for a port that the guest has closed: a process that still held it would write into the next one's stream. */
+  release(port: Port): void {
+    port.channel.close();
+    this.giveBack([port.index]);
+  }
+
+  private reserve(count: number, signal: AbortSignal | undefined): Promise<number[]> {
+    return new Promise((resolve, reject) => {
+      const refuse = (): void => {
+        const at = this.waiting.indexOf(request);
+        if (at >= 0) this.waiting.splice(at, 1);
+        reject(new ShoalError('aborted', 'The command was aborted before it started.'));
+      };
+      const take = (indexes: number[]): void => {
+        signal?.removeEventListener('abort', refuse);
+        resolve(indexes);
+      };
+      const request = { count, take };
+      if (signal?.aborted) return refuse();
+      signal?.addEventListener('abort', refuse, { once: true });
+      this.waiting.push(request);
+      this.serve();
+    });
+  }
+
+  private giveBack(indexes: readonly number[]): void {
+    this.free.push(...indexes);
+    this.free.sort((a, b) => a - b);
+    this.serve();
+  }
+
+  private serve(): void {
+    for (let next = this.waiting[0]; next !== undefined && next.count <= this.free.length; next = this.waiting[0]) {
+      this.waiting.shift();
+      next.take(this.free.splice(0, next.count));
+    }
+  }
+}
