@@ -153,3 +153,8 @@ function gather(halfword: number, scatter: Scatter, signed: boolean): number {
   }
   return signed ? (value << (31 - highest)) >> (31 - highest) : value;
 }
+
+/** The instructions that some compressed one expands to. */
+export const COMPRESSED_OPS: ReadonlySet<OpName> = new Set(
+  QUADRANTS.flat().flatMap(({ expansion }) => (expansion ? [expansion.op] : [])),
+);
