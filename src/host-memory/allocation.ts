@@ -1,0 +1,151 @@
+/**
+ * Frames between the pool and a VM's stack of handy frames, in batches.
+ *
+ * Three uses of the pool, by how deep they may reach into it: `grow` (a page nobody had written) stops at the copy-on-write
+ * reserve, `break` (un-sharing, image pages) at the emergency reserve, `emergency` nowhere. So a storm of breaks finds a bounded
+ * amount kept for it, and what frees memory never waits for memory.
+ *
+ * The common case takes one mutex. Only when the pool is short, or somebody waits already, are both taken.
+ */
+import { assert } from '../base/assert.ts';
+import { CHUNK_FRAMES } from '../layout/arena.ts';
+import { putFrame, takeFrames } from './chunk-set.ts';
+import { NO_PAGE } from './frame-entry.ts';
+import { becomePrivate, bumpCode, holdsCode } from './frame-table.ts';
+import type { HostMemory } from './host-memory.ts';
+import { LOCK_ACCOUNTS, LOCK_CHUNKS, lock, unlock } from './locks.ts';
+import type { Steps } from './steps.ts';
+import {
+  BREAK_RESERVE,
+  CHUNK_PRIVATE,
+  EMERGENCY_RESERVE,
+  FREE_FRAMES,
+  HANDY_CLEAN,
+  VM_CHARGED,
+  VM_DOMAIN,
+  VM_HANDY,
+  VM_HANDY_CAPACITY,
+  VM_HANDY_STACK,
+  VM_TICKET,
+  VM_TRANSIT_FRAME,
+  WAITER_COUNT,
+} from './tables.ts';
+import { firstInLine, joinQueue, leaveQueue, wakeFirst } from './waiters.ts';
+
+export type FrameUse = 'grow' | 'break' | 'emergency';
+
+/** Free frames that this use must leave in the pool. */
+function keptFrom(host: HostMemory, use: FrameUse): number {
+  if (use === 'emergency') return 0;
+  return host.words[EMERGENCY_RESERVE] + (use === 'grow' ? host.words[BREAK_RESERVE] : 0);
+}
+
+/** Free frames that this use may take now. A hint outside the critical section of "chunk set". */
+export const available = (host: HostMemory, use: FrameUse): number =>
+  Atomics.load(host.words, FREE_FRAMES) - keptFrom(host, use);
+
+/** Moves `count` frames onto the VM's handy stack and charges them. "chunk set" is held; they are there. */
+function moveToHandy(host: HostMemory, vm: number, count: number): void {
+  const words = host.words;
+  const entry = host.vmEntry(vm);
+  const depth = words[entry + VM_HANDY];
+  const at = entry + VM_HANDY_STACK + depth;
+  const got = takeFrames(host, vm, words[entry + VM_DOMAIN], CHUNK_PRIVATE, count, words, at);
+  for (let i = 0; i < got; i++) becomePrivate(host, words[at + i] & ~HANDY_CLEAN, vm, NO_PAGE);
+  Atomics.add(words, entry + VM_CHARGED, got);
+  Atomics.store(words, entry + VM_HANDY, depth + got);
+}
+
+/**
+ * Gets the VM between `least` and `want` handy frames more. Returns false when it cannot have `least` now: then the VM stands in
+ * the queue of waiters (unless the refusal was injected), and `waiterMayProceed` tells when to try again. Owner only.
+ */
+export function* refillSteps(host: HostMemory, vm: number, want: number, least: number, use: FrameUse): Steps<boolean> {
+  const words = host.words;
+  const entry = host.vmEntry(vm);
+  const room = VM_HANDY_CAPACITY - words[entry + VM_HANDY];
+  assert(least <= room, `a refill of ${least} frames does not fit the handy stack`);
+  want = Math.min(Math.max(want, least), room);
+  yield 'refill:start';
+  if (host.refuse('frames')) return false;
+
+  yield* lock(host, LOCK_CHUNKS);
+  yield 'refill:look';
+  let have = Math.min(want, available(host, use));
+  const quick = have >= least && (words[WAITER_COUNT] === 0 || use === 'emergency');
+  if (quick) moveToHandy(host, vm, have);
+  unlock(host, LOCK_CHUNKS);
+  if (quick) return true;
+
+  // Short, or others were here first: decide with both mutexes, so that nobody frees between the look and the joining.
+  yield* lock(host, LOCK_ACCOUNTS);
+  yield* lock(host, LOCK_CHUNKS);
+  yield 'refill:queue';
+  have = Math.min(want, available(host, use));
+  const granted = have >= least && firstInLine(host, vm);
+  if (granted) {
+    moveToHandy(host, vm, have);
+    if (words[entry + VM_TICKET] !== 0) leaveQueue(host, vm);
+  } else {
+    joinQueue(host, vm, least + keptFrom(host, use));
+  }
+  unlock(host, LOCK_CHUNKS);
+  if (granted) wakeFirst(host);
+  unlock(host, LOCK_ACCOUNTS);
+  return granted;
+}
+
+/** Frees the top `count` frames of the VM's handy stack: one mutex for all of them. Owner only. */
+export function* giveBackSteps(host: HostMemory, vm: number, count: number): Steps<void> {
+  const words = host.words;
+  const entry = host.vmEntry(vm);
+  if (count <= 0) return;
+  yield* lock(host, LOCK_CHUNKS);
+  yield 'free:frames';
+  const depth = words[entry + VM_HANDY];
+  for (let i = depth - 1; i >= depth - count; i--) {
+    const handy = words[entry + VM_HANDY_STACK + i];
+    const frame = handy & ~HANDY_CLEAN;
+    Atomics.sub(host.owned, vm * host.map.chunkCount + Math.floor((frame - host.firstFrame) / CHUNK_FRAMES), 1);
+    putFrame(host, frame, handy < 0);
+  }
+  Atomics.store(words, entry + VM_HANDY, depth - count);
+  Atomics.sub(words, entry + VM_CHARGED, count);
+  const somebodyWaits = words[WAITER_COUNT] !== 0;
+  unlock(host, LOCK_CHUNKS);
+  if (somebodyWaits) yield* wakeWaiterSteps(host);
+}
+
+/** Tells the first waiter's thread that there may be frames now. */
+export function* wakeWaiterSteps(host: HostMemory): Steps<void> {
+  yield* lock(host, LOCK_ACCOUNTS);
+  yield 'waiters:wake';
+  wakeFirst(host);
+  unlock(host, LOCK_ACCOUNTS);
+}
+
+/** Takes one handy frame into the VM's transit slot; HANDY_CLEAN is set when it is known to be zero. 0: the stack is empty. Owner only. */
+export function takeHandy(host: HostMemory, vm: number): number {
+  const words = host.words;
+  const entry = host.vmEntry(vm);
+  const depth = words[entry + VM_HANDY];
+  if (depth === 0) return 0;
+  const handy = words[entry + VM_HANDY_STACK + depth - 1];
+  words[entry + VM_TRANSIT_FRAME] = handy & ~HANDY_CLEAN;
+  Atomics.store(words, entry + VM_HANDY, depth - 1);
+  return handy;
+}
+
+/** Puts the frame in the VM's hands on its handy stack: decoded code of it is stale from here on. Empties the transit slot. Owner only. */
+export function putHandy(host: HostMemory, vm: number, handy: number): void {
+  const words = host.words;
+  const entry = host.vmEntry(vm);
+  const depth = words[entry + VM_HANDY];
+  assert(depth < VM_HANDY_CAPACITY, 'the handy stack is full');
+  const frame = handy & ~HANDY_CLEAN;
+  if (holdsCode(host, frame)) bumpCode(host, frame);
+  becomePrivate(host, frame, vm, NO_PAGE);
+  words[entry + VM_HANDY_STACK + depth] = handy;
+  Atomics.store(words, entry + VM_HANDY, depth + 1);
+  words[entry + VM_TRANSIT_FRAME] = 0;
+}

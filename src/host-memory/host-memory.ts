@@ -1,0 +1,216 @@
+/**
+ * The owner of all frames ("GMM" in the note): one arena, its chunks, frames, accounts and mutexes.
+ *
+ * All state lies in the arena, so every worker thread opens its own `HostMemory` over the same memory and they are equals. What
+ * a caller sees here runs each operation to its end; the same operations as `…Steps` stop at every access that others share.
+ *
+ * Not for guest pages: which page has which frame is guest-memory's, one owner per VM.
+ */
+import type { FrameNumber, VmIndex } from '../base/numbers.ts';
+import { type ArenaMap, CHUNK_FRAMES } from '../layout/arena.ts';
+import { nodePlatform } from '../platform/node/index.ts';
+import type { Platform } from '../platform/platform.ts';
+import type { PoolMemory, VmMemory } from '../vm/types.ts';
+import { memoryOfVm, poolMemory } from './accounts.ts';
+import { planArena } from './arena-plan.ts';
+import { formatArena } from './format.ts';
+import { frameReferences } from './frame-entry.ts';
+import { frameEntry, generationOf, retainSteps } from './frame-table.ts';
+import { blockOn, LockOrder } from './locks.ts';
+import { type PageKernels, pageKernels } from './page-kernels.ts';
+import { returnFreeRunsSteps } from './return-to-host.ts';
+import { allocateSharedSteps, releaseManySteps } from './shared-frames.ts';
+import type { Steps } from './steps.ts';
+import { returnTablePagesSteps } from './table-pages.ts';
+import {
+  freeSetHeads,
+  LOCKS_TAKEN,
+  ownedCounts,
+  RETURNED_PAGES,
+  SYSTEM_CALLS,
+  tablePageWords,
+  VM_ENTRY_WORDS,
+} from './tables.ts';
+import { doorbellOf, ringDoorbell, waiterMayProceed } from './waiters.ts';
+
+/** The domain of pages of files: image frames, kernels, initramfs. Domains 0 to 254 are the caller's. */
+export const FILE_DOMAIN = 255;
+
+export interface HostMemoryOptions {
+  /** Bytes of guest frames, a multiple of 2 MiB. */
+  readonly poolBytes: number;
+  readonly threadCount: number;
+  readonly decodeCacheBytes: number;
+  /** Default 256. */
+  readonly vmCountMax?: number;
+  /** How much more than the pool may be promised in all. Default 64. */
+  readonly overCommit?: number;
+  readonly platform?: Platform;
+  /** Frames a refill brings, and above twice as many some go back. Default 64; only tests want fewer. */
+  readonly handyBatch?: number;
+  /** Frames kept for breaks of sharing, and for what must not fail. Defaults: 1/64 of the pool, at most 4096; and 64. */
+  readonly breakReserve?: number;
+  readonly emergencyReserve?: number;
+  readonly memory?: WebAssembly.Memory;
+}
+
+export interface HostCounters {
+  readonly locksTaken: number;
+  readonly systemCalls: number;
+  /** Bytes ever given back to the host OS. */
+  readonly returnedBytes: number;
+}
+
+/** What an allocation may be refused for, by a test that injects faults. */
+export type Refusable = 'frames' | 'tables';
+
+export class HostMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly map: ArenaMap;
+  readonly platform: Platform;
+  readonly words: Int32Array;
+  readonly bytes: Uint8Array;
+  readonly kernels: PageKernels;
+  /** Mutexes that this thread holds. */
+  readonly locks = new LockOrder();
+  /** Frames owned, u16 per VM and chunk. */
+  readonly owned: Uint16Array;
+  // Word indexes and numbers that follow from the map.
+  readonly vmWords: number;
+  readonly chunkWords: number;
+  readonly freeSets: number;
+  readonly frameWords: number;
+  readonly tableWords: number;
+  readonly firstTablePage: number;
+  readonly tablePageCount: number;
+  readonly firstFrame: number;
+  readonly frameCount: number;
+  /** Fault injection: true refuses this allocation as if there were nothing. */
+  refuse: (what: Refusable) => boolean = () => false;
+
+  private constructor(memory: WebAssembly.Memory, map: ArenaMap, platform: Platform) {
+    this.memory = memory;
+    this.map = map;
+    this.platform = platform;
+    this.words = new Int32Array(memory.buffer);
+    this.bytes = new Uint8Array(memory.buffer);
+    this.kernels = pageKernels(memory);
+    this.owned = new Uint16Array(memory.buffer, ownedCounts(map), map.vmCountMax * map.chunkCount);
+    this.vmWords = map.vmTable / 4;
+    this.chunkWords = map.chunkTable / 4;
+    this.freeSets = freeSetHeads(map);
+    this.frameWords = map.frameTable / 4;
+    this.tableWords = tablePageWords(map);
+    this.firstTablePage = map.tablePagesStart / 4096;
+    this.tablePageCount = (map.tablePagesEnd - map.tablePagesStart) / 4096;
+    this.firstFrame = map.framesStart / 4096;
+    this.frameCount = map.chunkCount * CHUNK_FRAMES;
+  }
+
+  /** Opens a pool. Once, before any `attach`. @throws ShoalError 'bad-argument' for sizes that do not fit one arena. */
+  static create(options: HostMemoryOptions): HostMemory {
+    const { poolBytes, threadCount, decodeCacheBytes, vmCountMax = 256, platform = nodePlatform } = options;
+    const map = planArena({ poolBytes, threadCount, decodeCacheBytes, vmCountMax });
+    const pages = map.arenaBytes / 65_536;
+    const memory = options.memory ?? new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    platform.avoidHugePages(memory);
+    const host = new HostMemory(memory, map, platform);
+    const poolFrames = host.frameCount;
+    formatArena(host, {
+      promiseLimitPages: Math.min(0x7fff_ffff, Math.floor(poolFrames * (options.overCommit ?? 64))),
+      handyBatch: options.handyBatch ?? 64,
+      breakReserve: options.breakReserve ?? Math.min(4096, poolFrames >> 6),
+      emergencyReserve: options.emergencyReserve ?? Math.min(64, poolFrames >> 5),
+    });
+    return host;
+  }
+
+  /** Opens the pool in another thread, from what `create` made there. */
+  static attach(memory: WebAssembly.Memory, map: ArenaMap, platform: Platform = nodePlatform): HostMemory {
+    return new HostMemory(memory, map, platform);
+  }
+
+  /** Runs an operation to its end, blocking where it waits for a mutex. Not on the main thread of a host. */
+  run<Result>(steps: Steps<Result>): Result {
+    for (;;) {
+      const next = steps.next();
+      if (next.done) return next.value;
+      blockOn(this, next.value);
+    }
+  }
+
+  /** Word index of a VM's entry. */
+  vmEntry(vm: number): number {
+    return this.vmWords + vm * VM_ENTRY_WORDS;
+  }
+
+  get zeroFrame(): number {
+    return this.map.zeroFrame;
+  }
+
+  /** `count` shared frames of a domain with one reference each, held by the caller; null when they are not to be had now. */
+  allocateShared(domain: number, count: number): FrameNumber[] | null {
+    return this.run(allocateSharedSteps(this, domain, count));
+  }
+
+  /** To be remembered with a frame number by whoever wants it back later by `retain`. */
+  sharedGeneration(frame: number): number {
+    return generationOf(this, frame);
+  }
+
+  /** One more reference, if it is still the frame of that generation. */
+  retain(frame: number, generation: number): boolean {
+    return this.run(retainSteps(this, frame, generation));
+  }
+
+  /** One more reference of a frame that the caller holds already. False only at 2^18 − 1 references. */
+  retainHeld(frame: number): boolean {
+    return this.run(retainSteps(this, frame, -1));
+  }
+
+  release(frame: number): void {
+    this.run(releaseManySteps(this, [frame]));
+  }
+
+  releaseMany(frames: readonly number[]): void {
+    this.run(releaseManySteps(this, frames));
+  }
+
+  references(frame: number): number {
+    return frameReferences(Atomics.load(this.words, frameEntry(this, frame)));
+  }
+
+  waiterMayProceed(vm: VmIndex): boolean {
+    return waiterMayProceed(this, vm);
+  }
+
+  /** Index into `words` of the thread's doorbell: its value changes, and its waiters wake, when there is something to do. */
+  doorbell(thread: number): number {
+    return doorbellOf(thread);
+  }
+
+  ringDoorbell(thread: number): void {
+    ringDoorbell(this, thread);
+  }
+
+  /** Gives free memory of up to `maxChunks` chunks back to the host OS; cheap when there is none. Bytes given back. */
+  returnFreeRuns(maxChunks = 4): number {
+    return this.run(returnFreeRunsSteps(this, maxChunks)) + this.run(returnTablePagesSteps(this, 64));
+  }
+
+  memoryOfVm(vm: VmIndex): VmMemory {
+    return memoryOfVm(this, vm);
+  }
+
+  poolMemory(): PoolMemory {
+    return poolMemory(this);
+  }
+
+  counters(): HostCounters {
+    return {
+      locksTaken: Atomics.load(this.words, LOCKS_TAKEN) >>> 0,
+      systemCalls: Atomics.load(this.words, SYSTEM_CALLS) >>> 0,
+      returnedBytes: (Atomics.load(this.words, RETURNED_PAGES) >>> 0) * 4096,
+    };
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * Gives memory back to the host OS in the background: wholly free chunks, and free runs of at least 64 KiB in others.
+ *
+ * The frames are taken off the free sets and marked before the system call, so that nobody can be given one that is about to
+ * be zeroed under its feet; afterwards they come back, known to be zero. Where the platform cannot, nothing happens.
+ */
+import { PAGE_SIZE } from '../base/numbers.ts';
+import { CHUNK_FRAMES } from '../layout/arena.ts';
+import { wakeWaiterSteps } from './allocation.ts';
+import { chunkEntry, relink } from './chunk-set.ts';
+import type { HostMemory } from './host-memory.ts';
+import { LOCK_CHUNKS, lock, unlock } from './locks.ts';
+import type { Steps } from './steps.ts';
+import {
+  BITMAP_WORDS,
+  CHUNK_CLEAN_BITS,
+  CHUNK_DIRTY_COUNT,
+  CHUNK_DOMAIN,
+  CHUNK_FREE,
+  CHUNK_FREE_BITS,
+  CHUNK_FREE_COUNT,
+  CHUNK_RELEASING,
+  CHUNK_RELEASING_BITS,
+  CHUNK_RELEASING_COUNT,
+  CHUNK_STATE,
+  DIRTY_FREE_FRAMES,
+  FREE_FRAMES,
+  RELEASING_FRAMES,
+  RETURN_CURSOR,
+  RETURNED_PAGES,
+  SYSTEM_CALLS,
+  WAITER_COUNT,
+} from './tables.ts';
+
+/** The shortest free run worth a system call: 64 KiB. */
+const RUN_FRAMES = 16;
+
+const bitAt = (words: Int32Array, bitmap: number, i: number): boolean => (words[bitmap + (i >> 5)] & (1 << (i & 31))) !== 0;
+
+/** End of the run of set bits that begins at `i`. */
+function runEnd(words: Int32Array, bitmap: number, i: number): number {
+  let end = i;
+  while (end < CHUNK_FRAMES && bitAt(words, bitmap, end)) end++;
+  return end;
+}
+
+/** Marks the free runs that are worth returning and takes them off the free bits. "chunk set" is held. Returns the frames marked. */
+function markRuns(host: HostMemory, entry: number): number {
+  const words = host.words;
+  let marked = 0;
+  for (let i = 0; i < CHUNK_FRAMES; i++) {
+    const end = runEnd(words, entry + CHUNK_FREE_BITS, i);
+    let dirty = 0;
+    for (let k = i; k < end; k++) if (!bitAt(words, entry + CHUNK_CLEAN_BITS, k)) dirty++;
+    if (end - i >= RUN_FRAMES && dirty > 0) {
+      for (let k = i; k < end; k++) {
+        const bit = 1 << (k & 31);
+        words[entry + CHUNK_FREE_BITS + (k >> 5)] &= ~bit;
+        words[entry + CHUNK_CLEAN_BITS + (k >> 5)] &= ~bit;
+        words[entry + CHUNK_RELEASING_BITS + (k >> 5)] |= bit;
+      }
+      marked += end - i;
+      words[entry + CHUNK_DIRTY_COUNT] -= dirty;
+      words[DIRTY_FREE_FRAMES] -= dirty;
+    }
+    i = end;
+  }
+  words[entry + CHUNK_RELEASING_COUNT] = marked;
+  words[entry + CHUNK_FREE_COUNT] -= marked;
+  Atomics.sub(words, FREE_FRAMES, marked);
+  words[RELEASING_FRAMES] += marked;
+  return marked;
+}
+
+/** Puts the marked frames back. `clean` false: the system refused, and they are what they were. "chunk set" is held. */
+function unmarkRuns(host: HostMemory, chunk: number, clean: boolean): void {
+  const words = host.words;
+  const entry = chunkEntry(host, chunk);
+  const marked = words[entry + CHUNK_RELEASING_COUNT];
+  for (let i = 0; i < BITMAP_WORDS; i++) {
+    const bits = words[entry + CHUNK_RELEASING_BITS + i];
+    words[entry + CHUNK_FREE_BITS + i] |= bits;
+    if (clean) words[entry + CHUNK_CLEAN_BITS + i] |= bits;
+    words[entry + CHUNK_RELEASING_BITS + i] = 0;
+  }
+  if (!clean) {
+    words[entry + CHUNK_DIRTY_COUNT] += marked;
+    words[DIRTY_FREE_FRAMES] += marked;
+  }
+  words[entry + CHUNK_RELEASING_COUNT] = 0;
+  words[entry + CHUNK_FREE_COUNT] += marked;
+  words[RELEASING_FRAMES] -= marked;
+  Atomics.add(words, FREE_FRAMES, marked);
+  if (words[entry + CHUNK_FREE_COUNT] === CHUNK_FRAMES) {
+    words[entry + CHUNK_DOMAIN] = 0;
+    Atomics.store(words, entry + CHUNK_STATE, CHUNK_FREE);
+  }
+  relink(host, chunk);
+}
+
+/** Returns what is worth returning of one chunk; frames given back. */
+export function* returnChunkSteps(host: HostMemory, chunk: number): Steps<number> {
+  const words = host.words;
+  const entry = chunkEntry(host, chunk);
+  yield* lock(host, LOCK_CHUNKS);
+  yield 'return:mark';
+  const idle = words[entry + CHUNK_RELEASING_COUNT] === 0 && words[entry + CHUNK_DIRTY_COUNT] > 0;
+  const marked = idle ? markRuns(host, entry) : 0;
+  if (marked > 0) {
+    if (words[entry + CHUNK_STATE] === CHUNK_FREE) Atomics.store(words, entry + CHUNK_STATE, CHUNK_RELEASING);
+    relink(host, chunk);
+  }
+  unlock(host, LOCK_CHUNKS);
+  if (marked === 0) return 0;
+
+  const first = host.firstFrame + chunk * CHUNK_FRAMES;
+  let clean = true;
+  for (let i = 0; i < CHUNK_FRAMES; i++) {
+    // Only this thread may change the marks until it takes them back, so they are read without the mutex.
+    const end = runEnd(words, entry + CHUNK_RELEASING_BITS, i);
+    if (end > i) {
+      yield 'return:system-call';
+      Atomics.add(words, SYSTEM_CALLS, 1);
+      clean = host.platform.returnMemory(host.memory, (first + i) * PAGE_SIZE, (end - i) * PAGE_SIZE) && clean;
+    }
+    i = end;
+  }
+
+  yield* lock(host, LOCK_CHUNKS);
+  yield 'return:unmark';
+  unmarkRuns(host, chunk, clean);
+  const somebodyWaits = words[WAITER_COUNT] !== 0;
+  unlock(host, LOCK_CHUNKS);
+  if (clean) Atomics.add(words, RETURNED_PAGES, marked);
+  if (somebodyWaits) yield* wakeWaiterSteps(host);
+  return clean ? marked : 0;
+}
+
+/** Looks at every chunk from where the last caller stopped, and returns runs of up to `maxChunks`. Bytes given back. */
+export function* returnFreeRunsSteps(host: HostMemory, maxChunks: number): Steps<number> {
+  const words = host.words;
+  let returned = 0;
+  let chunks = 0;
+  if (!host.platform.canReturnMemory) return 0;
+  for (let i = 0; i < host.map.chunkCount && chunks < maxChunks; i++) {
+    yield 'return:scan';
+    if (Atomics.load(words, DIRTY_FREE_FRAMES) < RUN_FRAMES) break;
+    const chunk = (Atomics.add(words, RETURN_CURSOR, 1) >>> 0) % host.map.chunkCount;
+    if (Atomics.load(words, chunkEntry(host, chunk) + CHUNK_DIRTY_COUNT) === 0) continue;
+    const frames = yield* returnChunkSteps(host, chunk);
+    if (frames > 0) chunks++;
+    returned += frames;
+  }
+  return returned * PAGE_SIZE;
+}

@@ -1,0 +1,45 @@
+/**
+ * Frames that live in a domain's shared chunks: pages of image files now, merged pages later. Who asks holds one reference
+ * of each, and fills a frame before it tells anyone of it.
+ */
+import { frameNumber, type FrameNumber } from '../base/numbers.ts';
+import { available, wakeWaiterSteps } from './allocation.ts';
+import { putFrame, takeFrames } from './chunk-set.ts';
+import { becomeShared, bumpCode, dropReferenceSteps, holdsCode } from './frame-table.ts';
+import type { HostMemory } from './host-memory.ts';
+import { LOCK_CHUNKS, lock, unlock } from './locks.ts';
+import type { Steps } from './steps.ts';
+import { CHUNK_SHARED, HANDY_CLEAN, WAITER_COUNT } from './tables.ts';
+
+/** `count` frames with one reference each and undefined content, or null when they cannot all be had now. */
+export function* allocateSharedSteps(host: HostMemory, domain: number, count: number): Steps<FrameNumber[] | null> {
+  if (host.refuse('frames')) return null;
+  const taken = new Int32Array(count);
+  yield* lock(host, LOCK_CHUNKS);
+  yield 'shared:allocate';
+  let got = 0;
+  if (available(host, 'break') >= count) got = takeFrames(host, -1, domain, CHUNK_SHARED, count, taken, 0);
+  for (let i = 0; i < got; i++) {
+    // No shared chunk and no empty one: free frames of other kinds or domains do not help. All or nothing.
+    if (got < count) putFrame(host, taken[i] & ~HANDY_CLEAN, taken[i] < 0);
+    else becomeShared(host, taken[i] & ~HANDY_CLEAN, 1);
+  }
+  unlock(host, LOCK_CHUNKS);
+  return got < count ? null : Array.from(taken, (frame) => frameNumber(frame & ~HANDY_CLEAN));
+}
+
+/** Gives up one reference of each frame, and frees those that nobody has any more: one mutex for all. */
+export function* releaseManySteps(host: HostMemory, frames: readonly number[]): Steps<void> {
+  const last: number[] = [];
+  for (const frame of frames) if (yield* dropReferenceSteps(host, frame)) last.push(frame);
+  if (last.length === 0) return;
+  yield* lock(host, LOCK_CHUNKS);
+  yield 'shared:free';
+  for (const frame of last) {
+    if (holdsCode(host, frame)) bumpCode(host, frame);
+    putFrame(host, frame, false);
+  }
+  const somebodyWaits = host.words[WAITER_COUNT] !== 0;
+  unlock(host, LOCK_CHUNKS);
+  if (somebodyWaits) yield* wakeWaiterSteps(host);
+}

@@ -1,0 +1,136 @@
+/**
+ * The words of host-memory's own tables: control page, VM entries, chunk entries. Offsets are in 32-bit words.
+ *
+ *   control page   two mutexes, pool-wide counters, thresholds, one doorbell per thread
+ *   VM entry       4 KiB: the account, the root of the page directories, the stack of handy frames
+ *   chunk entry    256 B: state, domain, list links, bitmaps; then the heads of the free sets, then
+ *                  who owns how much of which chunk, then one word per table page
+ *
+ * Not for guest page entries (guest-memory/page-entry.ts) nor frame entries (frame-entry.ts).
+ */
+import { type ArenaMap, CHUNK_FRAMES, CONTROL_PAGE } from '../layout/arena.ts';
+
+const CONTROL = CONTROL_PAGE / 4;
+
+/** Mutex words: 0 free, 1 held, 2 held and somebody waits. Each has a cache line of its own. */
+export const ACCOUNTS_LOCK = CONTROL;
+export const CHUNKS_LOCK = CONTROL + 16;
+
+// The critical section of "accounts" must be held to change these.
+export const PROMISED_PAGES = CONTROL + 32;
+export const PROMISE_LIMIT_PAGES = CONTROL + 33;
+export const NEXT_TICKET = CONTROL + 34;
+export const VM_COUNT = CONTROL + 35;
+// Both mutexes must be held to change it, so either suffices to read it.
+export const WAITER_COUNT = CONTROL + 36;
+
+// The critical section of "chunk set" must be held to change these.
+export const FREE_FRAMES = CONTROL + 48;
+/** Frames taken off the free sets while the system call runs that returns them. */
+export const RELEASING_FRAMES = CONTROL + 49;
+/** Free frames that are not known to be zero, so the host OS may still hold memory for them. */
+export const DIRTY_FREE_FRAMES = CONTROL + 50;
+export const TABLE_BREAK = CONTROL + 51;
+export const TABLE_CLEAN_HEAD = CONTROL + 52;
+export const TABLE_DIRTY_HEAD = CONTROL + 53;
+export const TABLES_IN_USE = CONTROL + 54;
+export const FRAMES_PEAK = CONTROL + 55;
+
+// Changed by anyone, atomically.
+export const SHARED_FRAMES = CONTROL + 64;
+export const LOCKS_TAKEN = CONTROL + 65;
+export const SYSTEM_CALLS = CONTROL + 66;
+export const RETURNED_PAGES = CONTROL + 67;
+export const RETURN_CURSOR = CONTROL + 68;
+
+// Set when the pool opens, then constant.
+export const EMERGENCY_RESERVE = CONTROL + 80;
+export const BREAK_RESERVE = CONTROL + 81;
+export const HANDY_BATCH = CONTROL + 82;
+export const HANDY_MAX = CONTROL + 83;
+
+export const DOORBELLS = CONTROL + 128;
+export const DOORBELL_STRIDE = 16;
+
+/** One VM. */
+export const VM_ENTRY_SIZE = 4096;
+export const VM_ENTRY_WORDS = VM_ENTRY_SIZE / 4;
+/** 0 no VM, 1 alive, 2 dying. Changed under "accounts". */
+export const VM_STATE = 0;
+export const VM_FREE = 0;
+export const VM_ALIVE = 1;
+export const VM_DYING = 2;
+export const VM_DOMAIN = 1;
+export const VM_PROMISED = 2;
+export const VM_THREAD = 3;
+// Only the owner changes these; anyone reads them.
+export const VM_PRIVATE = 4;
+export const VM_SHARED = 5;
+export const VM_BALLOONED = 6;
+export const VM_ABSENT = 7;
+export const VM_HANDY = 8;
+export const VM_TABLES = 9;
+export const VM_RETURNED = 10;
+export const VM_EPOCH = 11;
+export const VM_ROM = 14;
+/** Frames charged to this VM: private + handy + in transit. */
+export const VM_CHARGED = 15;
+/** The frame that an operation of the owner has in its hands: neither handy any more nor in a page entry yet. */
+export const VM_TRANSIT_FRAME = 16;
+/** As above, a table page. */
+export const VM_TRANSIT_TABLE = 17;
+// Changed under both mutexes, by the owner. A ticket 0 means "does not wait".
+export const VM_TICKET = 12;
+export const VM_WANTED = 13;
+/** 64 words: the page directories, each for 2 GiB of promise. */
+export const VM_ROOT = 64;
+export const VM_ROOT_COUNT = 64;
+/** The stack of handy frames: frame number, with HANDY_CLEAN when it is known to be zero. */
+export const VM_HANDY_STACK = 128;
+export const VM_HANDY_CAPACITY = 832;
+export const HANDY_CLEAN = 0x8000_0000 | 0;
+
+/** One chunk. */
+export const CHUNK_WORDS = 64;
+export const CHUNK_STATE = 0;
+export const CHUNK_FREE = 0;
+export const CHUNK_PRIVATE = 1;
+export const CHUNK_SHARED = 2;
+/** Wholly free, and on its way back to the host OS: no list has it. */
+export const CHUNK_RELEASING = 3;
+export const CHUNK_DOMAIN = 1;
+export const CHUNK_FREE_COUNT = 2;
+/** Chunk index + 1, 0 for the end of the list. */
+export const CHUNK_PREVIOUS = 3;
+export const CHUNK_NEXT = 4;
+/** Index + 1 of the free set that lists this chunk, 0 for none. */
+export const CHUNK_SET = 5;
+export const CHUNK_DIRTY_COUNT = 6;
+/** Frames of this chunk whose return to the host OS is under way. */
+export const CHUNK_RELEASING_COUNT = 7;
+export const BITMAP_WORDS = CHUNK_FRAMES / 32;
+export const CHUNK_FREE_BITS = 16;
+/** Free and known to be zero. A subset of the free bits. */
+export const CHUNK_CLEAN_BITS = 32;
+export const CHUNK_RELEASING_BITS = 48;
+
+export const DOMAIN_COUNT = 256;
+/** Free sets by fullness: per domain and kind (private, shared) one list for each 64 free frames. */
+export const FREE_SET_BUCKETS = 8;
+export const FREE_SETS = DOMAIN_COUNT * 2 * FREE_SET_BUCKETS;
+/** The set of wholly free chunks, which belong to no domain. */
+export const EMPTY_SET = FREE_SETS;
+
+const FREE_SET_WORDS = FREE_SETS + 16;
+
+export const chunkTableBytes = (chunkCount: number, vmCountMax: number, tablePageCount: number): number =>
+  (chunkCount * CHUNK_WORDS + FREE_SET_WORDS) * 4 + Math.ceil((vmCountMax * chunkCount) / 2) * 4 + tablePageCount * 4;
+
+/** Word index of the heads of the free sets. */
+export const freeSetHeads = (map: ArenaMap): number => map.chunkTable / 4 + map.chunkCount * CHUNK_WORDS;
+
+/** Byte address of the owned-frames counts: one u16 per VM and chunk. */
+export const ownedCounts = (map: ArenaMap): number => (freeSetHeads(map) + FREE_SET_WORDS) * 4;
+
+/** Word index of the table page words: references while in use, link to the next while free. */
+export const tablePageWords = (map: ArenaMap): number => ownedCounts(map) / 4 + Math.ceil((map.vmCountMax * map.chunkCount) / 2);

@@ -1,0 +1,2 @@
+/** The monotonic clock. Not for dates. */
+export const nowMs = (): number => performance.now();
