@@ -1,0 +1,404 @@
+/**
+ * One RV64GC hart in S- and U-mode: runs slices of guest instructions, and does between them what the interpreter leaves to it (traps,
+ * interrupts, SBI calls, wfi). M-mode is the host: the kernel is entered in S-mode and `ecall` from there is an SBI call.
+ *
+ * A hart is made of its state, which is plain data, and borrows everything else from the thread that it is entered on. Several harts take
+ * turns on a thread; `enter` and `leave` cost two copies of 576 bytes and an emptied TLB.
+ */
+import { assert } from '../../base/assert.ts';
+import { EXIT } from '../interpreter/boundary.ts';
+import type { GuestPages, MmioBus } from '../guest-pages.ts';
+import { CAUSE, INTERRUPT } from './cause.ts';
+import { CsrFile, EFFECT_ADDRESS_SPACE, EFFECT_INTERRUPTS, EFFECT_MODE, EFFECT_PAGING, type GuestClock } from './csr.ts';
+import { ENVCFG_CBZE, STATUS_MXR, STATUS_SIE, STATUS_SUM } from './csr-numbers.ts';
+import { Sbi, type DebugConsole } from './sbi.ts';
+import { WIDE, type HartState } from './state.ts';
+import type { HartThread } from './thread.ts';
+import { enterTrap, firstInterrupt, returnFromTrap } from './trap.ts';
+
+export interface HartServices {
+  readonly clock: GuestClock;
+  readonly console: DebugConsole;
+}
+
+export type RunResult = 'budget' | 'idle' | 'wait' | 'leave-requested' | 'shutdown' | 'reboot' | 'stuck';
+
+/** Since the hart object was made. */
+export interface HartCounters {
+  instructions: number;
+  exceptions: number;
+  interrupts: number;
+  sbiCalls: number;
+  fetchFills: number;
+  straddles: number;
+  csrs: number;
+  satpWrites: number;
+  sfenceAll: number;
+  sfencePage: number;
+  sfenceAsid: number;
+  /** TLB fills for data, page walks, device accesses of this thread while the hart was entered. */
+  dataFills: number;
+  walks: number;
+  mmioReads: number;
+  mmioWrites: number;
+}
+
+/** A slice that a timer may end soon is cut to this many instructions per tick that is left, so that the interrupt comes in time. */
+const INSTRUCTIONS_PER_TICK = 32;
+const TICKS_WATCHED = 20_000;
+const SHORTEST_SLICE = 1_000;
+/** V8 stays in its first tier when one call of the interpreter lasts too long. */
+const LONGEST_RUN = 1_000_000;
+
+export class Hart {
+  readonly state: HartState;
+  readonly counters: HartCounters = newCounters();
+  /** Why `run` gave 'stuck'. */
+  stuckReport = '';
+
+  readonly #thread: HartThread;
+  readonly #pages: GuestPages;
+  readonly #bus: MmioBus;
+  readonly #clock: GuestClock;
+  readonly #csrs: CsrFile;
+  readonly #sbi: Sbi;
+  #entered = false;
+  #leaveRequested = false;
+  /** Something outside changed while an access to a device was on: look for it as soon as that is done. */
+  #attention = false;
+  /** The store that gave LEAVE was carried out: pc goes on to the next instruction. */
+  #storeDone = false;
+  /** For 'stuck': how often in a row the vector trapped at its first instruction. */
+  #vectorTraps = 0;
+  #vectorRetired = -1;
+
+  constructor(thread: HartThread, state: HartState, pages: GuestPages, bus: MmioBus, services: HartServices) {
+    this.#thread = thread;
+    this.state = state;
+    this.#pages = pages;
+    this.#bus = bus;
+    this.#clock = services.clock;
+    this.#csrs = new CsrFile(state, thread.registers, services.clock);
+    this.#sbi = new Sbi(thread.registers, this.#csrs, pages, thread.bytes, services.console);
+  }
+
+  // --- on and off the thread ---
+
+  enter(): void {
+    assert(!this.#entered, 'a hart is entered once');
+    this.#thread.attach(this, this.#pages, this.#bus);
+    this.#entered = true;
+    this.#thread.registers.loadAll(this.state.registers);
+    this.#csrs.refresh();
+    const { wide } = this.state;
+    this.#setAddressSpace(wide[WIDE.SATP], wide[WIDE.SATP + 1]);
+    this.#setMode();
+  }
+
+  leave(): void {
+    assert(this.#entered, 'only an entered hart leaves');
+    this.#thread.registers.saveAll(this.state.registers);
+    this.#thread.detach(this);
+    this.#entered = false;
+  }
+
+  #setAddressSpace(satpLow: number, satpHigh: number): void {
+    this.#thread.mmu.setAddressSpace(satpHigh >>> 28 !== 0, (satpHigh & 0xfff) * TWO_32 + (satpLow >>> 0));
+  }
+
+  #setMode(): void {
+    const { user, status } = this.state;
+    this.#thread.mmu.setMode(user, (status & STATUS_SUM) !== 0, (status & STATUS_MXR) !== 0);
+  }
+
+  // --- interrupts from outside ---
+
+  /** The level of the interrupt controller's line to S-mode. At any time on the hart's thread. */
+  setExternalInterrupt(level: boolean): void {
+    this.state.externalPending = level;
+    if (level) this.#attention = true;
+  }
+
+  /** Makes `run` come back soon, with 'leave-requested'. */
+  requestLeave(): void {
+    this.#leaveRequested = true;
+    this.#attention = true;
+  }
+
+  /** An interrupt is pending and enabled in sie: a hart that waits in wfi goes on, whatever sstatus.SIE says. */
+  isInterruptPending(): boolean {
+    return this.#csrs.pending(this.state.interruptEnable) !== 0;
+  }
+
+  /** Ticks from now until the timer interrupt is pending: 0 if it is, Infinity if it is not enabled. */
+  nextTimer(): number {
+    if ((this.state.interruptEnable & (1 << INTERRUPT.TIMER)) === 0) return Number.POSITIVE_INFINITY;
+    if (!this.#entered) this.#csrs.refresh();
+    return Math.max(0, this.#csrs.timerDeadline - this.#clock.now());
+  }
+
+  /** Pending and enabled interrupts that this mode takes now. */
+  #deliverable(): number {
+    const { user, status, interruptEnable } = this.state;
+    if (interruptEnable === 0 || (!user && (status & STATUS_SIE) === 0)) return 0;
+    return this.#csrs.pending(interruptEnable);
+  }
+
+  // --- running ---
+
+  run(maxInstructions: number): RunResult {
+    assert(this.#entered, 'a hart runs only when entered');
+    const { registers, interpreter } = this.#thread;
+    let left = Math.min(maxInstructions, LONGEST_RUN);
+    while (left > 0) {
+      if (this.#leaveRequested) {
+        this.#leaveRequested = false;
+        return 'leave-requested';
+      }
+      this.#attention = false;
+      const deliverable = this.#deliverable();
+      if (deliverable !== 0) {
+        this.counters.interrupts++;
+        this.#trap(firstInterrupt(deliverable), true, 0, 0);
+      }
+      const budget = this.#sliceBudget(left);
+      registers.budget = budget;
+      this.#csrs.sliceBudget = budget;
+      let code = interpreter.run();
+      while (code === EXIT.STRADDLE) code = this.#straddle();
+      const ran = budget - registers.budget;
+      this.#retire(ran);
+      // Each turn costs at least one, so that a guest that only traps comes to the end of its slice, too.
+      left -= ran > 0 ? ran : 1;
+      if (code !== EXIT.BUDGET) {
+        const result = this.#exit(code);
+        if (result !== null) return result;
+      }
+    }
+    return 'budget';
+  }
+
+  #sliceBudget(left: number): number {
+    if ((this.state.interruptEnable & (1 << INTERRUPT.TIMER)) === 0) return left;
+    const ticks = this.#csrs.timerDeadline - this.#clock.now();
+    // A timer that is pending already waits for the guest to enable interrupts, and that ends the slice.
+    if (ticks <= 0 || ticks > TICKS_WATCHED) return left;
+    return Math.min(left, Math.max(SHORTEST_SLICE, Math.ceil(ticks) * INSTRUCTIONS_PER_TICK));
+  }
+
+  #retire(instructions: number): void {
+    this.state.retired += instructions;
+    this.counters.instructions += instructions;
+    this.#csrs.sliceBudget = this.#thread.registers.budget;
+  }
+
+  /** What the interpreter came back for. A result ends the run. */
+  #exit(code: number): RunResult | null {
+    const { mmu, registers } = this.#thread;
+    switch (code) {
+      case EXIT.TRAP:
+        return this.#exception(mmu.trapCause, mmu.trapValueLow, mmu.trapValueHigh);
+      case EXIT.ECALL:
+        return this.state.user ? this.#exception(CAUSE.ECALL_USER, 0, 0) : this.#sbiCall();
+      case EXIT.EBREAK:
+        return this.#exception(CAUSE.BREAKPOINT, registers.pcLow, registers.pcHigh);
+      case EXIT.ILLEGAL:
+        return this.#illegal();
+      case EXIT.SRET:
+        return this.#sret();
+      case EXIT.WFI:
+        return this.#waitForInterrupt();
+      case EXIT.LEAVE:
+        return this.#leaveExit();
+      case EXIT.WAIT:
+        return 'wait';
+      default:
+        throw new Error(`The interpreter came back with code ${code}.`);
+    }
+  }
+
+  #leaveExit(): RunResult | null {
+    if (!this.#storeDone) return null;
+    this.#storeDone = false;
+    const { registers } = this.#thread;
+    const code = this.#thread.readInstruction(registers.pcLow, registers.pcHigh);
+    assert(code === 0, 'the store that was just carried out can be read');
+    registers.advancePc((this.#thread.instruction & 3) === 3 ? 4 : 2);
+    this.#retire1();
+    return null;
+  }
+
+  #retire1(): void {
+    this.state.retired++;
+    this.counters.instructions++;
+  }
+
+  #sret(): RunResult | null {
+    if (this.state.user) return this.#illegal();
+    returnFromTrap(this.state, this.#thread.registers);
+    this.#setMode();
+    this.#retire1();
+    return null;
+  }
+
+  /** U-mode may not wait, as if mstatus.TW had been set with no time allowed. */
+  #waitForInterrupt(): RunResult | null {
+    if (this.state.user) return this.#illegal();
+    this.#thread.registers.advancePc(4);
+    this.#retire1();
+    return this.isInterruptPending() ? null : 'idle';
+  }
+
+  #sbiCall(): RunResult | null {
+    const outcome = this.#sbi.call();
+    if (outcome === 'wait') return 'wait';
+    this.counters.sbiCalls++;
+    this.#thread.registers.advancePc(4);
+    this.#retire1();
+    return outcome === 'done' ? null : outcome;
+  }
+
+  // --- traps ---
+
+  /** stval is the instruction: 32 bits, or 16 for a compressed one. */
+  #illegal(): RunResult | null {
+    const { mmu, registers } = this.#thread;
+    const code = this.#thread.readInstruction(registers.pcLow, registers.pcHigh);
+    if (code === EXIT.WAIT) return 'wait';
+    if (code === EXIT.TRAP) return this.#exception(mmu.trapCause, mmu.trapValueLow, mmu.trapValueHigh);
+    return this.#exception(CAUSE.ILLEGAL, this.#thread.instruction, 0);
+  }
+
+  #exception(cause: number, valueLow: number, valueHigh: number): RunResult | null {
+    this.counters.exceptions++;
+    const { registers } = this.#thread;
+    const pcLow = registers.pcLow;
+    const pcHigh = registers.pcHigh;
+    this.#trap(cause, false, valueLow, valueHigh);
+    if (registers.pcLow !== pcLow || registers.pcHigh !== pcHigh) return null;
+    // The vector's own first instruction traps. If it does so again at once, nothing will ever change.
+    this.#vectorTraps = this.state.retired === this.#vectorRetired ? this.#vectorTraps + 1 : 1;
+    this.#vectorRetired = this.state.retired;
+    if (this.#vectorTraps < 3) return null;
+    this.#vectorTraps = 0;
+    this.stuckReport = `The guest's trap handler at ${hex(pcHigh, pcLow)} traps itself (cause ${cause}, value ${hex(valueHigh, valueLow)}).`;
+    return 'stuck';
+  }
+
+  #trap(cause: number, isInterrupt: boolean, valueLow: number, valueHigh: number): void {
+    enterTrap(this.state, this.#thread.registers, cause, isInterrupt, valueLow, valueHigh);
+    this.#setMode();
+  }
+
+  /** A 4-byte instruction with its halves in two pages. */
+  #straddle(): number {
+    const { registers, interpreter } = this.#thread;
+    this.counters.straddles++;
+    const code = this.#thread.readInstruction(registers.pcLow, registers.pcHigh);
+    if (code !== 0) return code;
+    this.#thread.decodeStraddling();
+    return interpreter.runStraddling();
+  }
+
+  // --- calls from inside the interpreter ---
+
+  store(vaLow: number, vaHigh: number, access: number): number {
+    const code = this.#thread.access.store(vaLow, vaHigh, access);
+    if (code !== 0 || !this.#attention) return code;
+    this.#attention = false;
+    if (!this.#leaveRequested && this.#deliverable() === 0) return 0;
+    this.#storeDone = true;
+    return EXIT.LEAVE;
+  }
+
+  cboZero(vaLow: number, vaHigh: number): number {
+    if (this.state.user && (this.state.environment & ENVCFG_CBZE) === 0) return EXIT.ILLEGAL;
+    return this.#thread.access.cboZero(vaLow, vaHigh);
+  }
+
+  /** A whole CSR instruction (unprivileged specification, Zicsr). csrrs and csrrc with x0 or 0 do not write. */
+  csr(csrAndKind: number, rd: number, rs1OrImmediate: number): number {
+    this.counters.csrs++;
+    const csrs = this.#csrs;
+    const { registers } = this.#thread;
+    const csr = csrAndKind & 0xfff;
+    const kind = csrAndKind >> 12;
+    if (!csrs.read(csr)) return EXIT.ILLEGAL;
+    const oldLow = csrs.valueLow;
+    const oldHigh = csrs.valueHigh;
+    let code = 0;
+    const operation = kind & 3;
+    if (operation === 1 || rs1OrImmediate !== 0) {
+      let low = (kind & 4) !== 0 ? rs1OrImmediate : registers.low(rs1OrImmediate);
+      let high = (kind & 4) !== 0 ? 0 : registers.high(rs1OrImmediate);
+      if (operation === 2) {
+        low |= oldLow;
+        high |= oldHigh;
+      } else if (operation === 3) {
+        low = oldLow & ~low;
+        high = oldHigh & ~high;
+      }
+      if (!csrs.write(csr, low, high)) return EXIT.ILLEGAL;
+      if (csrs.effects !== 0) code = this.#csrEffects(csrs.effects);
+    }
+    registers.set(rd, oldLow, oldHigh);
+    return code;
+  }
+
+  #csrEffects(effects: number): number {
+    if ((effects & EFFECT_MODE) !== 0) this.#setMode();
+    if ((effects & EFFECT_ADDRESS_SPACE) !== 0) {
+      this.counters.satpWrites++;
+      const { wide } = this.state;
+      this.#setAddressSpace(wide[WIDE.SATP], wide[WIDE.SATP + 1]);
+      if ((effects & EFFECT_PAGING) !== 0) this.#thread.mmu.tlb.dropAll();
+      else this.#thread.mmu.tlb.dropAddressSpace();
+      return EXIT.LEAVE;
+    }
+    return (effects & EFFECT_INTERRUPTS) !== 0 && this.#deliverable() !== 0 ? EXIT.LEAVE : 0;
+  }
+
+  /**
+   * sfence.vma (privileged specification, "Supervisor Memory-Management Fence"). The TLB holds only the current address space's entries and
+   * global ones, so an ASID that is not the current one has nothing to drop.
+   */
+  sfence(rs1: number, rs2: number): number {
+    if (this.state.user) return EXIT.ILLEGAL;
+    const { registers, mmu } = this.#thread;
+    if (rs1 !== 0) {
+      this.counters.sfencePage++;
+      mmu.tlb.dropPage(registers.low(rs1), registers.high(rs1));
+    } else if (rs2 !== 0) {
+      this.counters.sfenceAsid++;
+      const current = (this.state.wide[WIDE.SATP + 1] >>> 12) & 0xffff;
+      if ((registers.low(rs2) & 0xffff) === current) mmu.tlb.dropAddressSpace();
+    } else {
+      this.counters.sfenceAll++;
+      mmu.tlb.dropAll();
+    }
+    return 0;
+  }
+}
+
+const TWO_32 = 0x1_0000_0000;
+
+const hex = (high: number, low: number): string =>
+  `0x${((BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)).toString(16)}`;
+
+const newCounters = (): HartCounters => ({
+  instructions: 0,
+  exceptions: 0,
+  interrupts: 0,
+  sbiCalls: 0,
+  fetchFills: 0,
+  straddles: 0,
+  csrs: 0,
+  satpWrites: 0,
+  sfenceAll: 0,
+  sfencePage: 0,
+  sfenceAsid: 0,
+  dataFills: 0,
+  walks: 0,
+  mmioReads: 0,
+  mmioWrites: 0,
+});

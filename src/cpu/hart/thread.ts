@@ -1,0 +1,192 @@
+/**
+ * What a vCPU thread has once, and lends to the hart that is entered on it: its interpreter, its thread block, MMU and TLB, and
+ * the decoded code.
+ */
+import { assert } from '../../base/assert.ts';
+import { THREAD_BLOCK_SIZE, THREAD_BLOCKS, type ArenaMap } from '../../layout/arena.ts';
+import { STRADDLE_SLOTS } from '../../layout/thread-block.ts';
+import type { GuestPages, MmioBus, TlbControl } from '../guest-pages.ts';
+import type { Interpreter } from '../interpreter/boundary.ts';
+import { DecodeCache } from '../interpreter/decode-cache.ts';
+import { createInterpreter } from '../interpreter/interpreter.ts';
+import { OperationSet } from '../interpreter/operations.ts';
+import { Predecoder } from '../interpreter/predecoder.ts';
+import { DataAccess } from '../mmu/access.ts';
+import { ArenaBytes } from '../mmu/arena-bytes.ts';
+import { FETCH, Mmu } from '../mmu/mmu.ts';
+import type { Hart, HartCounters } from './hart.ts';
+import { Registers } from './registers.ts';
+
+/** Bytes of the arena for one thread's decoded code: some 2,000 pages of it, far more than a booting kernel runs. Taken as used. */
+export const DECODE_CACHE_BYTES = 32 * 1024 * 1024;
+
+/** Addresses and lengths are multiples of 4096. */
+export type DiscardMemory = (address: number, length: number) => void;
+
+export class HartThread {
+  readonly mmu: Mmu;
+  readonly access: DataAccess;
+  readonly registers: Registers;
+  readonly bytes: ArenaBytes;
+  /** The instruction that `readInstruction` found: 32 bits, or 16 of a compressed one. */
+  instruction = 0;
+
+  readonly #block: number;
+  readonly #predecoder: Predecoder;
+  readonly #decodeCache: DecodeCache;
+  #interpreter: Interpreter | null = null;
+  #hart: Hart | null = null;
+  #fetchFills = 0;
+
+  private constructor(
+    memory: WebAssembly.Memory,
+    map: ArenaMap,
+    threadIndex: number,
+    operations: OperationSet,
+    discard: DiscardMemory | undefined,
+  ) {
+    assert(threadIndex >= 0 && threadIndex < map.threadCount, 'a thread of this pool');
+    this.#block = THREAD_BLOCKS + threadIndex * THREAD_BLOCK_SIZE;
+    this.bytes = new ArenaBytes(memory);
+    this.registers = new Registers(memory, this.#block);
+    this.mmu = new Mmu(memory, this.#block, map.zeroFrame);
+    this.access = new DataAccess(memory, this.#block, this.mmu, this.bytes, map.zeroFrame);
+    this.#predecoder = new Predecoder(memory, operations);
+    this.#decodeCache = new DecodeCache({
+      memory,
+      map,
+      threadIndex,
+      predecoder: this.#predecoder,
+      onEvict: (decodedPage) => this.mmu.tlb.dropDecodedPage(decodedPage),
+      discard: discard ?? ((address, length) => this.bytes.clear(address, length)),
+    });
+  }
+
+  /**
+   * Generates the thread's interpreter; some tens of milliseconds. `discard` gives memory of the arena back to the host OS (it reads as
+   * zero afterwards); without one `release` only clears it.
+   */
+  static async create(
+    memory: WebAssembly.Memory,
+    map: ArenaMap,
+    threadIndex: number,
+    discard?: DiscardMemory,
+  ): Promise<HartThread> {
+    const operations = new OperationSet();
+    const thread = new HartThread(memory, map, threadIndex, operations, discard);
+    thread.#interpreter = await createInterpreter(memory, thread.#block, thread.#imports(), operations);
+    return thread;
+  }
+
+  /** For GuestMemory: what it may ask of the TLB while a hart is entered. */
+  get tlb(): TlbControl {
+    return this.mmu;
+  }
+
+  get interpreter(): Interpreter {
+    assert(this.#interpreter !== null, 'made by HartThread.create');
+    return this.#interpreter;
+  }
+
+  /** Gives the memory of the decoded code back. Only while no hart is entered. */
+  release(): void {
+    assert(this.#hart === null, 'decoded code is given back between slices');
+    this.#decodeCache.release();
+  }
+
+  #imports() {
+    const { access } = this;
+    const entered = (): Hart => this.#hart as Hart;
+    return {
+      load: (vaLow: number, vaHigh: number, kind: number) => access.load(vaLow, vaHigh, kind),
+      store: (vaLow: number, vaHigh: number, kind: number) => entered().store(vaLow, vaHigh, kind),
+      secure: (vaLow: number, vaHigh: number, kind: number) => access.secure(vaLow, vaHigh, kind),
+      fetch: (pcLow: number, pcHigh: number) => this.#fetch(pcLow, pcHigh),
+      decode: (slot: number) => {
+        this.#decodeCache.decode(slot);
+        return 0;
+      },
+      csr: (csrAndKind: number, rd: number, source: number) => entered().csr(csrAndKind, rd, source),
+      sfence: (rs1: number, rs2: number) => entered().sfence(rs1, rs2),
+      cboZero: (vaLow: number, vaHigh: number) => entered().cboZero(vaLow, vaHigh),
+    };
+  }
+
+  // --- the hart that is entered ---
+
+  attach(hart: Hart, pages: GuestPages, bus: MmioBus): void {
+    assert(this.#hart === null, 'one hart at a time is on a thread');
+    this.#hart = hart;
+    this.mmu.attach(pages);
+    this.access.attach(bus);
+    this.#resetCounts();
+  }
+
+  detach(hart: Hart): void {
+    assert(this.#hart === hart, 'the hart that leaves is the one that entered');
+    this.countInto(hart.counters);
+    this.#hart = null;
+    this.mmu.attach(null);
+    this.access.attach(null);
+  }
+
+  /** Moves what was counted here since the last call to the hart that is entered. */
+  countInto(counters: HartCounters): void {
+    counters.dataFills += this.access.fills;
+    counters.fetchFills += this.#fetchFills;
+    counters.walks += this.mmu.walks;
+    counters.mmioReads += this.access.mmioReads;
+    counters.mmioWrites += this.access.mmioWrites;
+    this.#resetCounts();
+  }
+
+  #resetCounts(): void {
+    this.access.fills = 0;
+    this.access.mmioReads = 0;
+    this.access.mmioWrites = 0;
+    this.mmu.walks = 0;
+    this.#fetchFills = 0;
+  }
+
+  // --- code ---
+
+  #fetch(pcLow: number, pcHigh: number): number {
+    const { mmu } = this;
+    const code = mmu.resolve(pcLow, pcHigh, FETCH, true);
+    if (code !== 0) return code;
+    this.#fetchFills++;
+    const decodedPage = this.#decodeCache.pageFor(mmu.frame);
+    mmu.tlb.fillFetch(mmu.fetchTable, pcLow, pcHigh, mmu.frame, decodedPage, mmu.notes);
+    return 0;
+  }
+
+  /** Reads the instruction at this address into `instruction`. An exit code if a half of it cannot be fetched; a trap's value is that half's address. */
+  readInstruction(pcLow: number, pcHigh: number): number {
+    const code = this.#readHalf(pcLow, pcHigh);
+    if (code !== 0 || (this.instruction & 3) !== 3) return code;
+    const first = this.instruction;
+    const nextLow = (pcLow + 2) | 0;
+    const nextHigh = nextLow === 0 ? (pcHigh + 1) | 0 : pcHigh;
+    const second = this.#readHalf(nextLow, nextHigh);
+    this.instruction = first | (this.instruction << 16);
+    return second;
+  }
+
+  #readHalf(pcLow: number, pcHigh: number): number {
+    const { mmu } = this;
+    let frame = mmu.tlb.frameOf(mmu.fetchTable, pcLow, pcHigh);
+    if (frame < 0) {
+      const code = mmu.resolve(pcLow, pcHigh, FETCH, true);
+      if (code !== 0) return code;
+      frame = mmu.frame;
+    }
+    this.bytes.load(frame, pcLow & 4095, 0, 2);
+    this.instruction = this.bytes.valueLow & 0xffff;
+    return 0;
+  }
+
+  /** Makes `instruction` ready for `Interpreter.runStraddling`. */
+  decodeStraddling(): void {
+    this.#predecoder.decodeStraddling(this.instruction, this.#block + STRADDLE_SLOTS);
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * The TLB of one vCPU thread: fills and drops over the tables in the thread block, where the interpreter reads them.
+ *
+ * Eight tables of 512 entries: read and write for user, supervisor, and supervisor with SUM; fetch for user and supervisor.
+ * What JavaScript has to know about an entry, and the interpreter has not, lies in `#notes`: the frame that the grant leads to
+ * and three flags. A note of 0 is a free entry.
+ *
+ * Filled entries are listed in two logs, so that a drop costs what is there and not the size of the tables: `brief` for
+ * entries of one address space (not global, or in the user half), which a change of `satp` ends, and `lasting` for the kernel's global
+ * ones. An entry may stand in both after it was filled again; its note tells which kind it is now.
+ *
+ * Not here: what may be granted (mmu.ts), and reading page tables (sv39.ts).
+ */
+import {
+  DATA_SET_SIZE,
+  TLB_ENTRIES,
+  TLB_ENTRY_SIZE,
+  TLB_START,
+  TLB_TABLE_SIZE,
+  TLB_END,
+  DATA_SET_USER,
+} from '../../layout/thread-block.ts';
+import { assert } from '../../base/assert.ts';
+import type { TlbControl } from '../guest-pages.ts';
+
+/** Number of the first table of each data set: the read table; the write table follows. */
+export const TABLE_USER = 0;
+export const TABLE_SUPERVISOR = 2;
+export const TABLE_SUPERVISOR_SUM = 4;
+export const TABLE_FETCH_USER = 6;
+export const TABLE_FETCH_SUPERVISOR = 7;
+
+const TABLES = 8;
+const ENTRIES = TABLES * TLB_ENTRIES;
+const ENTRY_WORDS = TLB_ENTRY_SIZE / 4;
+const FIRST_FETCH_ENTRY = TABLE_FETCH_USER * TLB_ENTRIES;
+
+const NOTE_FRAME = 0x00ff_ffff;
+/** The translation is the same in every address space (G) and lies in the kernel half. */
+export const NOTE_LASTING = 0x0100_0000;
+/** A 4 KiB piece of a 2 MiB page, of a 1 GiB page. */
+export const NOTE_MEGAPAGE = 0x0200_0000;
+export const NOTE_GIGAPAGE = 0x0400_0000;
+
+const IN_BRIEF = 1;
+const IN_LASTING = 2;
+
+const MEGA_FILTER = 1024;
+const GIGA_FILTER = 256;
+
+export class Tlb implements TlbControl {
+  readonly #words: Int32Array;
+  /** Index in `#words` of entry 0. */
+  readonly #first: number;
+  readonly #notes = new Int32Array(ENTRIES);
+  readonly #logged = new Uint8Array(ENTRIES);
+  readonly #brief = new Int16Array(ENTRIES);
+  readonly #lasting = new Int16Array(ENTRIES);
+  #briefCount = 0;
+  #lastingCount = 0;
+  /** Regions that may have superpage pieces in the TLB; cleared only with everything else. */
+  readonly #megaRegions = new Uint8Array(MEGA_FILTER);
+  readonly #gigaRegions = new Uint8Array(GIGA_FILTER);
+  #superpages = false;
+
+  /** Counts every call that may have dropped something: who keeps something derived from a grant compares it. */
+  drops = 0;
+
+  constructor(memory: WebAssembly.Memory, threadBlock: number) {
+    assert(TLB_END - TLB_START === TABLES * TLB_TABLE_SIZE && DATA_SET_USER === TLB_START, 'the TLB tables lie one after the other');
+    assert(DATA_SET_SIZE === 2 * TLB_TABLE_SIZE, 'a data set is a read table and a write table');
+    this.#words = new Int32Array(memory.buffer);
+    this.#first = (threadBlock + TLB_START) / 4;
+    for (let entry = 0; entry < ENTRIES; entry++) this.#clear(entry);
+  }
+
+  /** Grants read or write: `table` is a set's read table, or that plus 1. `notes` are NOTE_ flags. */
+  fillData(table: number, vaLow: number, vaHigh: number, frame: number, notes: number): void {
+    const pageLow = vaLow & -4096;
+    this.#fill(table, pageLow, vaHigh, frame * 4096 - pageLow, frame | notes);
+  }
+
+  /** Grants fetch: the entry leads to the decoded page of `frame`. */
+  fillFetch(table: number, vaLow: number, vaHigh: number, frame: number, decodedPage: number, notes: number): void {
+    this.#fill(table, vaLow & -4096, vaHigh, decodedPage, frame | notes);
+  }
+
+  #fill(table: number, pageLow: number, vaHigh: number, addend: number, note: number): void {
+    const entry = table * TLB_ENTRIES + ((pageLow >>> 12) & (TLB_ENTRIES - 1));
+    const word = this.#first + entry * ENTRY_WORDS;
+    const words = this.#words;
+    words[word] = pageLow;
+    words[word + 1] = vaHigh;
+    words[word + 2] = addend;
+    this.#notes[entry] = note;
+    if ((note & NOTE_LASTING) === 0) {
+      if ((this.#logged[entry] & IN_BRIEF) === 0) {
+        this.#logged[entry] |= IN_BRIEF;
+        this.#brief[this.#briefCount++] = entry;
+      }
+    } else if ((this.#logged[entry] & IN_LASTING) === 0) {
+      this.#logged[entry] |= IN_LASTING;
+      this.#lasting[this.#lastingCount++] = entry;
+    }
+    if ((note & (NOTE_MEGAPAGE | NOTE_GIGAPAGE)) !== 0) {
+      this.#superpages = true;
+      if ((note & NOTE_MEGAPAGE) !== 0) this.#megaRegions[megaRegion(pageLow, vaHigh)] = 1;
+      else this.#gigaRegions[gigaRegion(pageLow, vaHigh)] = 1;
+    }
+  }
+
+  #clear(entry: number): void {
+    const word = this.#first + entry * ENTRY_WORDS;
+    this.#words[word] = -1;
+    this.#words[word + 1] = -1;
+    this.#notes[entry] = 0;
+  }
+
+  /** The frame that an entry of `table` grants for this address, or -1. */
+  frameOf(table: number, vaLow: number, vaHigh: number): number {
+    const entry = table * TLB_ENTRIES + ((vaLow >>> 12) & (TLB_ENTRIES - 1));
+    const word = this.#first + entry * ENTRY_WORDS;
+    if (this.#words[word] !== (vaLow & -4096) || this.#words[word + 1] !== vaHigh) return -1;
+    return this.#notes[entry] & NOTE_FRAME;
+  }
+
+  // --- drops for the guest's own fences ---
+
+  /** `sfence.vma` with an address: that page under all tables, and every piece of a superpage that may cover it. */
+  dropPage(vaLow: number, vaHigh: number): void {
+    this.drops++;
+    const pageLow = vaLow & -4096;
+    const slot = (vaLow >>> 12) & (TLB_ENTRIES - 1);
+    for (let table = 0; table < TABLES; table++) {
+      const entry = table * TLB_ENTRIES + slot;
+      const word = this.#first + entry * ENTRY_WORDS;
+      if (this.#words[word] === pageLow && this.#words[word + 1] === vaHigh) this.#clear(entry);
+    }
+    if (!this.#superpages) return;
+    if (this.#megaRegions[megaRegion(vaLow, vaHigh)] !== 0 || this.#gigaRegions[gigaRegion(vaLow, vaHigh)] !== 0) {
+      this.#dropSuperpagePieces(vaLow, vaHigh);
+    }
+  }
+
+  #dropSuperpagePieces(vaLow: number, vaHigh: number): void {
+    const giga = (vaLow >>> 30) | 0;
+    this.#forEach((entry, word) => {
+      const note = this.#notes[entry];
+      if ((note & (NOTE_MEGAPAGE | NOTE_GIGAPAGE)) === 0) return false;
+      const low = this.#words[word];
+      if (this.#words[word + 1] !== vaHigh || low >>> 30 !== giga) return false;
+      return (note & NOTE_GIGAPAGE) !== 0 || low >>> 21 === vaLow >>> 21;
+    });
+  }
+
+  /** The address space changed: everything but the kernel's global entries. */
+  dropAddressSpace(): void {
+    this.drops++;
+    const notes = this.#notes;
+    for (let i = 0; i < this.#briefCount; i++) {
+      const entry = this.#brief[i];
+      this.#logged[entry] &= ~IN_BRIEF;
+      if ((notes[entry] & NOTE_LASTING) === 0) this.#clear(entry);
+    }
+    this.#briefCount = 0;
+  }
+
+  // --- TlbControl: drops for guest memory ---
+
+  dropAll(): void {
+    this.drops++;
+    const { brief, lasting, logged } = { brief: this.#brief, lasting: this.#lasting, logged: this.#logged };
+    for (let i = 0; i < this.#briefCount; i++) {
+      logged[brief[i]] = 0;
+      this.#clear(brief[i]);
+    }
+    for (let i = 0; i < this.#lastingCount; i++) {
+      logged[lasting[i]] = 0;
+      this.#clear(lasting[i]);
+    }
+    this.#briefCount = 0;
+    this.#lastingCount = 0;
+    if (this.#superpages) {
+      this.#megaRegions.fill(0);
+      this.#gigaRegions.fill(0);
+      this.#superpages = false;
+    }
+  }
+
+  dropFrame(frame: number): void {
+    this.drops++;
+    this.#forEach((entry) => (this.#notes[entry] & NOTE_FRAME) === frame);
+  }
+
+  dropFrameWrites(frame: number): void {
+    this.drops++;
+    this.#forEach((entry) => isWriteEntry(entry) && (this.#notes[entry] & NOTE_FRAME) === frame);
+  }
+
+  dropAllWrites(): void {
+    this.drops++;
+    this.#forEach((entry) => isWriteEntry(entry));
+  }
+
+  /** The decode cache wants this decoded page for something else. */
+  dropDecodedPage(decodedPage: number): void {
+    this.drops++;
+    this.#forEach((entry, word) => entry >= FIRST_FETCH_ENTRY && this.#words[word + 2] === (decodedPage | 0));
+  }
+
+  /** Clears the live entries that `shouldDrop` chooses; they stay in the logs, which costs nothing but a look. */
+  #forEach(shouldDrop: (entry: number, word: number) => boolean): void {
+    for (let i = 0; i < this.#briefCount; i++) {
+      const entry = this.#brief[i];
+      if (this.#notes[entry] !== 0 && shouldDrop(entry, this.#first + entry * ENTRY_WORDS)) this.#clear(entry);
+    }
+    for (let i = 0; i < this.#lastingCount; i++) {
+      const entry = this.#lasting[i];
+      if (this.#notes[entry] !== 0 && shouldDrop(entry, this.#first + entry * ENTRY_WORDS)) this.#clear(entry);
+    }
+  }
+}
+
+/** Write tables are the odd ones of the six data tables. */
+const isWriteEntry = (entry: number): boolean => entry < FIRST_FETCH_ENTRY && (entry & TLB_ENTRIES) !== 0;
+const megaRegion = (vaLow: number, vaHigh: number): number => ((vaLow >>> 21) | (vaHigh << 11)) & (MEGA_FILTER - 1);
+const gigaRegion = (vaLow: number, vaHigh: number): number => ((vaLow >>> 30) | (vaHigh << 2)) & (GIGA_FILTER - 1);
