@@ -8,8 +8,14 @@
  * Guest addresses `base` … `base + bytes` are memory; any other access is an exit 'TRAP' with `trap` saying which. Of the CSRs
  * there are fflags, frm, fcsr and instret. Page-crossing accesses and instructions work as on a hart.
  */
-import { EXIT, type Interpreter, type InterpreterImports } from '../../src/cpu/interpreter/boundary.ts';
-import { ACCESS_SIGNED, ACCESS_SIZE, ACCESS_WRITE } from '../../src/cpu/interpreter/boundary.ts';
+import {
+  ACCESS_SIGNED,
+  ACCESS_SIZE,
+  ACCESS_WRITE,
+  EXIT,
+  type Interpreter,
+  type InterpreterImports,
+} from '../../src/cpu/interpreter/boundary.ts';
 import { DecodeCache } from '../../src/cpu/interpreter/decode-cache.ts';
 import { createInterpreter } from '../../src/cpu/interpreter/interpreter.ts';
 import { OperationSet } from '../../src/cpu/interpreter/operations.ts';

@@ -1,0 +1,98 @@
+/** Random programs: steps from one extension or from all, laid out one behind the other, with jumps only forward. */
+
+import { encodeR, Operands } from './encoding.ts';
+import { randomCases } from './float-cases.ts';
+import { FLOAT_OPERATIONS } from './float-operations.ts';
+import { EXTENSIONS, type Extension, FLAG_RAISERS, STEPS, type Step, type StepMaker } from './instructions.ts';
+import { BASES, type Program, randomRegisters } from './program.ts';
+import { Random } from './random.ts';
+
+/** One extension, or a mix of all. */
+export type Subject = Extension | 'mix';
+export const SUBJECTS: readonly Subject[] = [...EXTENSIONS, 'mix'];
+
+const STEPS_MIN = 60;
+const STEPS_MAX = 160;
+const EBREAK = 0x0010_0073;
+const LR_FUNCT5 = 0x02;
+/** Room for the longest program from any start in the first page: see CODE_BYTES. */
+const OFFSET_MAX = 0x1000;
+
+/** Float patterns to start with, made once: the same for every seed, so a program can be made again from its own. */
+const POOL_SIZE = 4096;
+let floatPool: { readonly single: Uint32Array; readonly double: Uint32Array } | undefined;
+function pools(): NonNullable<typeof floatPool> {
+  if (floatPool) return floatPool;
+  const random = new Random(1);
+  const make = (name: string): Uint32Array => {
+    const operation = FLOAT_OPERATIONS.find((o) => o.name === name);
+    if (!operation) throw new Error(`no operation ${name}`);
+    const cases = new Uint32Array(randomCases(operation, POOL_SIZE / 2, random).buffer);
+    return Uint32Array.from({ length: POOL_SIZE * 2 }, (_, i) => cases[Math.floor(i / 4) * 6 + (i % 4)]);
+  };
+  const single = make('fadd.s');
+  // NaN-boxed, but one in 16: a single that is not boxed reads as a NaN.
+  for (let i = 1; i < single.length; i += 2) single[i] = i % 32 === 1 ? random.u32() : 0xffff_ffff;
+  floatPool = { single, double: make('fadd.d') };
+  return floatPool;
+}
+
+function stepMakers(subject: Subject): readonly StepMaker[] {
+  return subject === 'mix' ? EXTENSIONS.flatMap((extension) => STEPS[extension]) : STEPS[subject];
+}
+
+export function randomProgram(subject: Subject, seed: number): Program {
+  const random = new Random(seed);
+  const atomics = subject === 'A' || subject === 'mix';
+  const operands = new Operands(random, random.oneIn(4));
+  const makers = stepMakers(subject);
+  const steps: Step[] = [];
+  let supporting = 1;
+  // A reservation from before the program would not be the same on both machines: start with one.
+  if (atomics) steps.push({ words: [encodeR(0x2f, 3, LR_FUNCT5 << 2, 0, random.pick(BASES), 0)] });
+  const count = random.between(STEPS_MIN, STEPS_MAX);
+  for (let i = 0; i < count; i++) {
+    if (subject === 'Zicsr' && random.oneIn(3)) {
+      steps.push(random.pick(FLAG_RAISERS)(operands));
+      supporting++;
+    } else {
+      const step = random.pick(makers)(operands);
+      supporting += supportingIn(step, subject);
+      steps.push(step);
+    }
+  }
+  const codeOffset = random.below(OFFSET_MAX / 2) * 2;
+  const { single, double } = pools();
+  const pool = subject === 'F' || (subject !== 'D' && random.oneIn(2)) ? single : double;
+  return { seed, codeOffset, code: layOut(steps), supporting, ...randomRegisters(random, pool, atomics) };
+}
+
+/** Instructions in a step that are of another extension: longer than one, it is the company that counts as such. */
+function supportingIn(step: Step, subject: Subject): number {
+  if (subject === 'mix' || subject === 'I' || subject === 'A') return 0;
+  if ('words' in step)
+    return subject === 'M' ? step.words.length - 1 : subject === 'C' ? step.words.filter((word) => (word & 3) === 3).length : 0;
+  return subject === 'C' && step.count > 1 ? 1 : 0;
+}
+
+const lengthOf = (word: number): number => ((word & 3) === 3 ? 4 : 2);
+const bytesOf = (step: Step): number => ('words' in step ? step.words.reduce((n, word) => n + lengthOf(word), 0) : step.bytes);
+
+function layOut(steps: readonly Step[]): Uint8Array {
+  const starts = [0];
+  for (const step of steps) starts.push((starts.at(-1) ?? 0) + bytesOf(step));
+  const end = starts[steps.length];
+  const bytes = new Uint8Array(end + 4);
+  const view = new DataView(bytes.buffer);
+  steps.forEach((step, i) => {
+    let at = starts[i];
+    const words = 'words' in step ? step.words : step.toward(starts[Math.min(i + 1 + step.skips, steps.length)] - at);
+    for (const word of words) {
+      if (lengthOf(word) === 4) view.setUint32(at, word >>> 0, true);
+      else view.setUint16(at, word, true);
+      at += lengthOf(word);
+    }
+  });
+  view.setUint32(end, EBREAK, true);
+  return bytes;
+}
