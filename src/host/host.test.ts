@@ -1,0 +1,290 @@
+/** The API over a false guest, in process and over the socket: both must behave the same. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { FakePool, fakeAgent } from '../../test/fakes/fake-pool.ts';
+import { Host } from './host.ts';
+import { HostProcess } from './host-process.ts';
+import { LocalService } from './local-service.ts';
+import type { HostService } from './service.ts';
+import { Vm } from './vm.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'shoal-host-'));
+const socket = join(directory, 'host.sock');
+const spec = { memoryBytes: 2 ** 28, kernel: '/kernel', commandLine: '', disks: [], domain: 'default' };
+const pool = new FakePool();
+let service: LocalService;
+let server: HostProcess;
+let remote: Host;
+
+beforeAll(async () => {
+  service = new LocalService(pool, 2 ** 30, async () => fakeAgent(directory));
+  server = await HostProcess.serve(service, socket);
+  remote = await Host.connect({ socket });
+});
+afterAll(async () => {
+  await remote.close();
+  await server.close();
+  rmSync(directory, { recursive: true });
+});
+
+async function makeVm(host: Host, name: string): Promise<Vm> {
+  // `Host.create` resolves an image; a false pool needs none.
+  await service.create({ ...spec, name });
+  const vm = await host.vm(name);
+  await vm.start();
+  return vm;
+}
+
+describe.each(['in process', 'over the socket'])('%s', (where) => {
+  let host: Host;
+  let vm: Vm;
+  const suffix = where === 'in process' ? 'local' : 'remote';
+  beforeAll(async () => {
+    host = where === 'in process' ? new Host(service as HostService) : remote;
+    vm = await makeVm(host, `vm-${suffix}`);
+  });
+
+  test('a command gives its output and its exit code, and a non-zero one does not throw', async () => {
+    expect(await vm.exec('echo out; echo err >&2; exit 7')).toEqual({
+      exitCode: 7,
+      signal: null,
+      timedOut: false,
+      stdout: 'out\n',
+      stderr: 'err\n',
+    });
+  });
+
+  test('a list is run without a shell, and a missing command is 127', async () => {
+    expect((await vm.exec(['printf', '%s', '$HOME; "x"'])).stdout).toBe('$HOME; "x"');
+    expect((await vm.exec(['no-such-command'])).exitCode).toBe(127);
+  });
+
+  test('stdin reaches end of file, from text, from a source and from writes', async () => {
+    expect((await vm.exec('cat', { stdin: 'text' })).stdout).toBe('text');
+    expect((await vm.exec('cat', { stdin: ['a', Buffer.from('b')] })).stdout).toBe('ab');
+    const process = vm.exec('cat');
+    await process.stdin.write('written ');
+    await process.stdin.end('and ended');
+    expect((await process).stdout).toBe('written and ended');
+    expect((await vm.exec('cat')).stdout).toBe('');
+  });
+
+  test('bytes arrive exactly, many of them, both ways', async () => {
+    const bytes = Buffer.alloc(8 * 2 ** 20, 'The quick brown fox 🦊 ').map((byte, index) => byte ^ (index >> 8));
+    const { stdout } = await vm.exec('cat', { stdin: bytes, encoding: 'buffer' });
+    expect(stdout.equals(bytes)).toBe(true);
+  });
+
+  test('sixteen commands run at once', async () => {
+    const begun = Date.now();
+    const results = await Promise.all(Array.from({ length: 16 }, (_, i) => vm.exec(`sleep 0.5; echo ${i}`)));
+    expect(results.map((result) => result.stdout)).toEqual(Array.from({ length: 16 }, (_, i) => `${i}\n`));
+    expect(Date.now() - begun).toBeLessThan(4000);
+  });
+
+  test('a deadline kills the whole process group and keeps what was printed', async () => {
+    const mark = join(directory, `late-${suffix}`);
+    const result = await vm.exec(`echo before; (sleep 2; touch ${mark}) & sleep 60`, { timeoutMs: 300 });
+    expect(result).toMatchObject({ timedOut: true, signal: 'SIGKILL', exitCode: 137, stdout: 'before\n' });
+    await sleep(2200);
+    await expect(vm.files.stat(`late-${suffix}`)).rejects.toThrow();
+  });
+
+  test('an abort rejects and kills', async () => {
+    const controller = new AbortController();
+    const process = vm.exec('echo $$; exec sleep 60', { signal: controller.signal });
+    const reader = process.stdout[Symbol.asyncIterator]();
+    const { value } = await reader.next();
+    controller.abort();
+    await expect(process).rejects.toMatchObject({ code: 'aborted' });
+    expect((await vm.exec(`sleep 0.3; kill -0 ${String(value).trim()}`)).exitCode).not.toBe(0);
+    await expect(vm.exec('true', { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
+  });
+
+  test('a reader that stops stalls only its own command', async () => {
+    const slow = vm.exec('yes');
+    const reader = slow.stdout[Symbol.asyncIterator]();
+    await reader.next();
+    const memory = process.memoryUsage().rss;
+    expect((await vm.exec('echo quick')).stdout).toBe('quick\n');
+    await sleep(300);
+    expect(process.memoryUsage().rss - memory).toBeLessThan(64 * 2 ** 20);
+    await slow.kill('SIGKILL');
+    await reader.return?.(undefined);
+    expect(await slow).toMatchObject({ signal: 'SIGKILL' });
+  });
+
+  test('stderr does not wait behind an unread stdout', async () => {
+    const both = vm.exec('yes & yes >&2 & sleep 0.2; echo end >&2; kill 0');
+    let bytes = 0;
+    for await (const chunk of both.stderr) {
+      bytes += chunk.length;
+      if (bytes > 4 * 2 ** 20) break;
+    }
+    expect(bytes).toBeGreaterThan(4 * 2 ** 20);
+    await both.kill('SIGKILL').catch(() => {});
+  });
+
+  test('more output than is allowed to be collected is an error', async () => {
+    const process = vm.exec('yes', { maxOutputBytes: 2 ** 20 });
+    await expect(Promise.race([process, sleep(10_000)])).rejects.toMatchObject({ code: 'no-memory' });
+  });
+
+  test('files are written, read, listed and removed', async () => {
+    const path = `dir-${suffix}/deep`;
+    await vm.files.mkdir(path, { recursive: true });
+    const content = Buffer.alloc(3 * 2 ** 20, 'file');
+    await vm.files.write(`${path}/a`, content);
+    await vm.files.write(`${path}/b`, ['x', 'y']);
+    expect((await vm.files.read(`${path}/a`)).equals(content)).toBe(true);
+    expect(await vm.files.read(`${path}/b`, { encoding: 'utf8' })).toBe('xy');
+    expect((await vm.files.list(path)).map((entry) => entry.name).sort()).toEqual(['a', 'b']);
+    expect(await vm.files.stat(`${path}/b`)).toMatchObject({ kind: 'file', size: 2 });
+    for await (const chunk of vm.files.read(`${path}/a`)) {
+      expect(chunk.length).toBeGreaterThan(0);
+      break;
+    }
+    await vm.files.remove(`dir-${suffix}`, { recursive: true });
+    await expect(vm.files.stat(path)).rejects.toThrow();
+    await expect(async () => await vm.files.read(path)).rejects.toThrow();
+  });
+
+  test('a source that fails writes no file', async () => {
+    const source = async function* (): AsyncGenerator<string> {
+      yield 'half';
+      throw new Error('the source failed');
+    };
+    await expect(vm.files.write(`broken-${suffix}`, source())).rejects.toThrow('the source failed');
+    await sleep(100);
+    await expect(vm.files.stat(`broken-${suffix}`)).rejects.toThrow();
+  });
+
+  test('several attach to one console, and resizing reaches the guest', async () => {
+    const first = await vm.console.attach({ replayBytes: 100 });
+    const second = await vm.console.attach();
+    await first.write('typed');
+    const read = async (session: typeof first, bytes: number): Promise<string> => {
+      let text = '';
+      for await (const chunk of session.output) {
+        text += Buffer.from(chunk).toString();
+        if (text.length >= bytes) break;
+      }
+      return text;
+    };
+    expect(await read(first, 12)).toBe('booted\ntyped');
+    expect(await read(second, 5)).toBe('typed');
+    first.resize(132, 43);
+    await expect.poll(() => pool.machines.values().find((machine) => machine.config.name === vm.name)?.size).toEqual([132, 43]);
+    first.close();
+    second.close();
+    expect((await vm.console.log()).toString()).toBe('booted\n');
+  });
+
+  test('lifecycle: states, wrong states, names', async () => {
+    const other = await makeVm(host, `other-${suffix}`);
+    await other.pause();
+    expect((await other.info()).state).toBe('paused');
+    await expect(other.exec('true')).rejects.toMatchObject({ code: 'wrong-state' });
+    await other.resume();
+    const waiting = other.wait();
+    await other.stop({ timeoutMs: 100 });
+    expect((await waiting).state).toBe('stopped');
+    await other.start();
+    expect((await other.exec('echo again')).stdout).toBe('again\n');
+    await expect(service.create({ ...spec, name: other.name })).rejects.toMatchObject({ code: 'name-taken' });
+    expect((await host.vms()).map((each) => each.name)).toContain(other.name);
+    await other.remove();
+    await expect(other.info()).rejects.toMatchObject({ code: 'not-found' });
+    expect((await vm.memory()).promisedBytes).toBe(2 ** 28);
+    expect((await host.memory()).poolBytes).toBe(2 ** 30);
+  });
+
+  test('a wait can be given up', async () => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 50);
+    await expect(vm.wait({ signal: controller.signal })).rejects.toMatchObject({ code: 'aborted' });
+  });
+});
+
+describe('the socket', () => {
+  test('a killed client takes its command with it, and neither machine nor host', async () => {
+    const vm = await makeVm(remote, 'survivor');
+    const client = spawn(process.execPath, ['--input-type=module-typescript', '-e', clientScript(vm.name)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [line] = await once(client.stdout, 'data');
+    client.kill('SIGKILL');
+    const gone = `for i in $(seq 50); do kill -0 ${String(line).trim()} 2>/dev/null || exit 0; sleep 0.1; done; exit 1`;
+    expect((await vm.exec(gone)).exitCode).toBe(0);
+    expect((await vm.info()).state).toBe('running');
+  });
+
+  test('another protocol version is refused with a sentence', async () => {
+    const { request } = await import('node:http');
+    const answer = await new Promise<string>((resolve) => {
+      request({ socketPath: socket, path: '/host', headers: { host: 'shoal', 'shoal-protocol': '999' } }, async (incoming) => {
+        resolve(Buffer.concat(await incoming.toArray()).toString());
+      }).end();
+    });
+    expect(JSON.parse(answer).error.code).toBe('protocol');
+  });
+
+  test('a bad request is a bad argument, with the place that is wrong', async () => {
+    const vm = new Vm(
+      (await import('./remote-service.ts').then(({ RemoteService }) => RemoteService.connect(socket))) as HostService,
+      {
+        id: 'vm-remote',
+        name: 'vm-remote',
+      } as never,
+    );
+    await expect(vm.exec([])).rejects.toMatchObject({ code: 'bad-argument' });
+    await expect(vm.exec('true', { env: { 'a b': '' } })).rejects.toThrow(/variable name/);
+    await expect(vm.files.mkdir('')).rejects.toMatchObject({ code: 'bad-argument' });
+  });
+
+  test('nobody there is a sentence that says what to do', async () => {
+    await expect(Host.connect({ socket: join(directory, 'none.sock') })).rejects.toThrow(/shoal host/);
+  });
+
+  test('a host that closes ends its clients’ requests and removes the socket', async () => {
+    const path = join(directory, 'second.sock');
+    const second = await HostProcess.serve(new LocalService(new FakePool(), 2 ** 30, async () => fakeAgent(directory)), path);
+    const client = await Host.connect({ socket: path });
+    await second.service.create({ ...spec, name: 'one' });
+    const vm = await client.vm('one');
+    await vm.start();
+    const pending = vm.exec('sleep 60');
+    await pending.started;
+    await client.shutdown();
+    await second.closed;
+    await expect(pending).rejects.toMatchObject({ code: 'host-unreachable' });
+    await expect(Host.connect({ socket: path })).rejects.toMatchObject({ code: 'host-unreachable' });
+  });
+
+  test('a host for one command ends with its last machine', async () => {
+    const path = join(directory, 'third.sock');
+    const third = await HostProcess.serve(
+      new LocalService(new FakePool(), 2 ** 30, async () => fakeAgent(directory)),
+      path,
+      60_000,
+    );
+    const client = await Host.connect({ socket: path });
+    await third.service.create({ ...spec, name: 'only' });
+    await (await client.vm('only')).remove();
+    await third.closed;
+  });
+});
+
+function clientScript(vm: string): string {
+  return `
+    import { Host } from ${JSON.stringify(new URL('./host.ts', import.meta.url).href)};
+    const host = await Host.connect({ socket: ${JSON.stringify(socket)} });
+    const process_ = (await host.vm('${vm}')).exec('echo $$; exec sleep 600');
+    for await (const chunk of process_.stdout) process.stdout.write(chunk);
+  `;
+}

@@ -1,0 +1,115 @@
+/** A host, in this process or in another: makes machines, lists them, says what memory they take. */
+import { ShoalError } from '../base/errors.ts';
+import type { PoolMemory } from '../vm/types.ts';
+import { LocalService } from './local-service.ts';
+import { type CreateOptions, machineSpec } from './machine-spec.ts';
+import type { HostInfo } from './protocol.ts';
+import { RemoteService } from './remote-service.ts';
+import type { HostService } from './service.ts';
+import { parseSize, type Size } from './size.ts';
+import { socketPath } from './socket.ts';
+import { Vm } from './vm.ts';
+
+export interface HostOptions {
+  /** Size of the pool that all machines share, such as `2G`. */
+  memory: Size;
+  /** vCPU threads; default the number of cores, at most 16. */
+  threads?: number;
+  /** How often the pool may be promised; default 64. */
+  overCommit?: number;
+}
+
+export interface ConnectOptions {
+  /** The host's socket; default SHOAL_SOCKET, or the one in the user's private directory. */
+  socket?: string;
+}
+
+export class Host implements AsyncDisposable {
+  readonly #service: HostService;
+
+  /** For `open` and `connect`, and for tests that bring a service of their own. */
+  constructor(service: HostService) {
+    this.#service = service;
+  }
+
+  /**
+   * Opens a pool in this process. Its machines end with it.
+   * @throws ShoalError `bad-argument` for a size that cannot be, `no-memory` when the pool is not to be had.
+   */
+  static async open(options: HostOptions): Promise<Host> {
+    return new Host(await openLocalService(options));
+  }
+
+  /**
+   * Reaches a running host (`shoal host`).
+   * @throws ShoalError `host-unreachable` when none answers, `protocol` when it is of another version.
+   */
+  static async connect(options: ConnectOptions = {}): Promise<Host> {
+    return new Host(await RemoteService.connect(socketPath(options.socket)));
+  }
+
+  info(): Promise<HostInfo> {
+    return this.#service.info();
+  }
+
+  /** Makes a machine and does not start it. A known image that is missing is built first, which takes a minute and needs apt. */
+  async create(options: CreateOptions = {}): Promise<Vm> {
+    return new Vm(this.#service, await this.#service.create(await machineSpec(options)));
+  }
+
+  /** `create` and `start`. Commands wait for the boot by themselves. */
+  async run(options: CreateOptions = {}): Promise<Vm> {
+    const vm = await this.create(options);
+    try {
+      await vm.start();
+    } catch (error) {
+      await vm.remove().catch(() => {});
+      throw error;
+    }
+    return vm;
+  }
+
+  /** All machines, in the order they were made. */
+  async vms(): Promise<Vm[]> {
+    return (await this.#service.list()).map((info) => new Vm(this.#service, info));
+  }
+
+  /** A machine by id or name; `not-found` when there is none. */
+  async vm(idOrName: string): Promise<Vm> {
+    return new Vm(this.#service, await this.#service.inspect(idOrName));
+  }
+
+  /** The pool by state. Frames are of 4096 bytes. */
+  memory(): Promise<PoolMemory> {
+    return this.#service.memory();
+  }
+
+  /** In process: powers all machines off and frees the pool. Connected: lets go of the host, which goes on. */
+  close(): Promise<void> {
+    return this.#service.close();
+  }
+
+  /** Powers all machines off and ends the host, wherever it runs. */
+  shutdown(): Promise<void> {
+    return this.#service.shutdown();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** A pool in this process with its agent. The modules are loaded here, so that a client pays for none of them. */
+export async function openLocalService(options: HostOptions): Promise<LocalService> {
+  const memoryBytes = parseSize(options.memory);
+  const [{ openVmPool }, { connectGuestAgent }] = await Promise.all([import('../vm/pool.ts'), import('./agent-adapter.ts')]);
+  if (options.threads !== undefined && !(Number.isInteger(options.threads) && options.threads > 0)) {
+    throw new ShoalError('bad-argument', `“${options.threads}” is not a number of threads.`);
+  }
+  const pool = await openVmPool({
+    memoryBytes,
+    ...(options.threads === undefined ? {} : { threads: options.threads }),
+    ...(options.overCommit === undefined ? {} : { overCommit: options.overCommit }),
+  });
+  return new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent);
+}

@@ -1,0 +1,204 @@
+/** A host in this process: the pool, and the machines by name. The socket's server puts the same object before its clients. */
+import { randomBytes } from 'node:crypto';
+import { ShoalError } from '../base/errors.ts';
+import type { PoolMemory, VmMemory, VmPool } from '../vm/types.ts';
+import type { ConnectAgent } from './guest-agent.ts';
+import { LocalProcess } from './local-process.ts';
+import { LocalVm } from './local-vm.ts';
+import {
+  type ExecRequest,
+  type FileEntry,
+  type FileStat,
+  type HostInfo,
+  PROTOCOL_VERSION,
+  parse,
+  type VmInfo,
+  type VmSpec,
+  vmSpecSchema,
+} from './protocol.ts';
+import type { ConsoleAttachment, GuestProcess, HostService, VmAction } from './service.ts';
+import { packageVersion } from './version.ts';
+
+export class LocalService implements HostService {
+  readonly #pool: VmPool;
+  readonly #connectAgent: ConnectAgent;
+  readonly #vms = new Map<string, LocalVm>();
+  /** Names of machines that are being made. */
+  readonly #reserved = new Set<string>();
+  readonly #poolBytes: number;
+  readonly #startedAtMs = Date.now();
+  readonly #closing: (() => void)[] = [];
+  #closed: Promise<void> | undefined;
+  #onEmpty: (() => void) | undefined;
+
+  constructor(pool: VmPool, poolBytes: number, connectAgent: ConnectAgent) {
+    this.#pool = pool;
+    this.#poolBytes = poolBytes;
+    this.#connectAgent = connectAgent;
+  }
+
+  async info(): Promise<HostInfo> {
+    return {
+      protocol: PROTOCOL_VERSION,
+      version: packageVersion(),
+      pid: process.pid,
+      poolBytes: this.#poolBytes,
+      startedAtMs: this.#startedAtMs,
+    };
+  }
+
+  memory(): Promise<PoolMemory> {
+    return this.#pool.memory();
+  }
+
+  get count(): number {
+    return this.#vms.size + this.#reserved.size;
+  }
+
+  /** `listener` is called each time the last machine was removed. */
+  onEmpty(listener: () => void): void {
+    this.#onEmpty = listener;
+  }
+
+  /** `listener` is called once, when the host begins to close. */
+  onClose(listener: () => void): void {
+    this.#closing.push(listener);
+  }
+
+  async list(): Promise<VmInfo[]> {
+    return [...this.#vms.values()].map((vm) => vm.info);
+  }
+
+  async create(input: VmSpec): Promise<VmInfo> {
+    if (this.#closed !== undefined) throw new ShoalError('host-unreachable', 'The host is closing.');
+    const spec = parse(vmSpecSchema, input);
+    const id = randomBytes(4).toString('hex');
+    const name = spec.name ?? `${spec.image ?? 'vm'}-${id.slice(0, 4)}`;
+    if (this.#reserved.has(name) || [...this.#vms.values()].some((vm) => vm.name === name)) {
+      throw new ShoalError(
+        'name-taken',
+        `There is a machine called “${name}” already; choose another name or \`shoal rm ${name}\`.`,
+      );
+    }
+    this.#reserved.add(name);
+    try {
+      const vm = await LocalVm.create(id, name, spec, this.#pool, this.#connectAgent);
+      this.#vms.set(id, vm);
+      return vm.info;
+    } finally {
+      this.#reserved.delete(name);
+    }
+  }
+
+  async inspect(vm: string): Promise<VmInfo> {
+    return this.#find(vm).info;
+  }
+
+  async control(name: string, action: VmAction): Promise<VmInfo> {
+    const vm = this.#find(name);
+    await vm[action]();
+    return vm.info;
+  }
+
+  async stop(name: string, timeoutMs: number): Promise<VmInfo> {
+    const vm = this.#find(name);
+    await vm.stop(timeoutMs);
+    return vm.info;
+  }
+
+  async remove(name: string): Promise<void> {
+    const vm = this.#find(name);
+    this.#vms.delete(vm.id);
+    await vm.remove();
+    if (this.count === 0) this.#onEmpty?.();
+  }
+
+  async wait(name: string, signal?: AbortSignal): Promise<VmInfo> {
+    const vm = this.#find(name);
+    await untilAborted(vm.handle.ended, signal);
+    return vm.info;
+  }
+
+  async ready(vm: string): Promise<void> {
+    await this.#find(vm).agent();
+  }
+
+  vmMemory(vm: string): Promise<VmMemory> {
+    return this.#find(vm).handle.memory();
+  }
+
+  async log(vm: string): Promise<Uint8Array> {
+    return this.#find(vm).handle.consoleLog();
+  }
+
+  async exec(vm: string, request: ExecRequest): Promise<GuestProcess> {
+    const agent = await this.#find(vm).agent();
+    return new LocalProcess(await agent.exec(request), request);
+  }
+
+  async attach(vm: string, replayBytes: number): Promise<ConsoleAttachment> {
+    return this.#find(vm).console.attach(replayBytes);
+  }
+
+  async readFile(vm: string, path: string): Promise<AsyncIterable<Uint8Array>> {
+    return (await this.#find(vm).agent()).readFile(path);
+  }
+
+  async writeFile(vm: string, path: string, mode: number | undefined, data: AsyncIterable<Uint8Array>): Promise<void> {
+    await (await this.#find(vm).agent()).writeFile(path, data, mode);
+  }
+
+  async listFiles(vm: string, path: string): Promise<FileEntry[]> {
+    return (await this.#find(vm).agent()).listFiles(path);
+  }
+
+  async statFile(vm: string, path: string): Promise<FileStat> {
+    return (await this.#find(vm).agent()).statFile(path);
+  }
+
+  async makeDirectory(vm: string, path: string, options: { recursive: boolean; mode?: number | undefined }): Promise<void> {
+    await (await this.#find(vm).agent()).makeDirectory(path, options);
+  }
+
+  async removeFile(vm: string, path: string, recursive: boolean): Promise<void> {
+    await (await this.#find(vm).agent()).removeFile(path, recursive);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  shutdown(): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    // A listener may ask for the close that it is told of: it must find it begun.
+    await Promise.resolve();
+    for (const listener of this.#closing) listener();
+    await this.#pool.close();
+    this.#vms.clear();
+  }
+
+  #find(name: string): LocalVm {
+    const byId = this.#vms.get(name);
+    if (byId !== undefined) return byId;
+    for (const vm of this.#vms.values()) if (vm.name === name) return vm;
+    throw new ShoalError('not-found', `There is no machine called “${name}”; \`shoal ps\` lists them.`);
+  }
+}
+
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  const aborted = new ShoalError('aborted', 'The wait was given up.');
+  if (signal.aborted) throw aborted;
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(aborted);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

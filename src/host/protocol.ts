@@ -1,0 +1,162 @@
+/**
+ * What crosses the socket, as schemas: both sides parse what they receive, and the types below are read off the schemas.
+ *
+ * Requests are JSON over HTTP on a Unix socket; exec, console and files are full-duplex bodies of frames (frames.ts).
+ * Every request carries the protocol version in a header and is refused when it differs.
+ */
+import { isAbsolute } from 'node:path';
+import { z } from 'zod';
+import { ShoalError } from '../base/errors.ts';
+
+export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_HEADER = 'shoal-protocol';
+
+const path = z.string().min(1).refine(isAbsolute, 'must be an absolute path');
+const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, 'must be letters, digits, “-”, “_” and “.”, at most 63');
+const bytes = z.number().int().nonnegative();
+const guestPath = z
+  .string()
+  .min(1)
+  .refine((text) => !text.includes('\0'), 'must not contain a NUL');
+
+/** A machine to make. Paths are the host's. */
+export const vmSpecSchema = z.strictObject({
+  name: name.optional(),
+  /** Name of the image that the paths come from; only a label. */
+  image: z.string().optional(),
+  memoryBytes: bytes.positive(),
+  kernel: path,
+  initrd: path.optional(),
+  commandLine: z.string().max(2000),
+  disks: z.array(z.strictObject({ image: path, writable: z.boolean() })).max(6),
+  domain: name,
+});
+export type VmSpec = z.infer<typeof vmSpecSchema>;
+
+export const vmInfoSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  image: z.string().nullable(),
+  state: z.enum(['created', 'running', 'paused', 'waiting', 'stopped', 'failed']),
+  /** Why it stopped or failed, when that is known. */
+  reason: z.string().nullable(),
+  memoryBytes: bytes,
+  domain: z.string(),
+  /** Milliseconds since 1970. */
+  createdAtMs: z.number(),
+  startedAtMs: z.number().nullable(),
+});
+export type VmInfo = z.infer<typeof vmInfoSchema>;
+
+export const vmMemorySchema = z.object({
+  promisedBytes: bytes,
+  zeroBytes: bytes,
+  privateBytes: bytes,
+  sharedBytes: bytes,
+  balloonedBytes: bytes,
+  absentBytes: bytes,
+  handyBytes: bytes,
+  tableBytes: bytes,
+  returnedBytes: bytes,
+});
+
+export const poolMemorySchema = z.object({
+  poolBytes: bytes,
+  promisedBytes: bytes,
+  framesInUse: bytes,
+  framesPeak: bytes,
+  framesByState: z.object({ private: bytes, shared: bytes, handy: bytes, free: bytes }),
+  tableBytes: bytes,
+  residentBytes: bytes,
+});
+
+export const hostInfoSchema = z.object({
+  protocol: z.number(),
+  version: z.string(),
+  pid: z.number(),
+  poolBytes: bytes,
+  startedAtMs: z.number(),
+});
+export type HostInfo = z.infer<typeof hostInfoSchema>;
+
+const terminalSize = z.strictObject({ columns: z.number().int().min(1).max(65535), rows: z.number().int().min(1).max(65535) });
+export type TerminalSize = z.infer<typeof terminalSize>;
+
+export const execRequestSchema = z.strictObject({
+  /** Text is run by `sh -c`; a list is run as it is. */
+  command: z.union([z.string(), z.array(z.string()).min(1)]),
+  cwd: guestPath.optional(),
+  env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a variable name'), z.string()).optional(),
+  user: z.string().min(1).optional(),
+  /** False: the command reads nothing. True: input frames up to `inputEnd`. */
+  stdin: z.boolean(),
+  /** A terminal of this size for the command; its stderr is then part of stdout. */
+  tty: terminalSize.optional(),
+  timeoutMs: z
+    .number()
+    .positive()
+    .max(2 ** 31 - 1)
+    .optional(),
+  /** The command outlives the client that started it. */
+  detached: z.boolean().optional(),
+});
+export type ExecRequest = z.infer<typeof execRequestSchema>;
+
+export const exitStatusSchema = z.object({
+  /** 128 + the signal's number when a signal ended it, as a shell says it. */
+  exitCode: z.number(),
+  signal: z.string().nullable(),
+  timedOut: z.boolean(),
+});
+export type ExitStatus = z.infer<typeof exitStatusSchema>;
+
+export const consoleRequestSchema = z.strictObject({ replayBytes: bytes });
+export const fileReadSchema = z.strictObject({ path: guestPath });
+export const fileWriteSchema = z.strictObject({ path: guestPath, mode: z.number().int().min(0).max(0o7777).optional() });
+export const fileListSchema = z.strictObject({ path: guestPath });
+export const fileMakeSchema = z.strictObject({
+  path: guestPath,
+  recursive: z.boolean(),
+  mode: z.number().int().min(0).max(0o7777).optional(),
+});
+export const fileRemoveSchema = z.strictObject({ path: guestPath, recursive: z.boolean() });
+export const stopSchema = z.strictObject({ timeoutMs: z.number().nonnegative() });
+
+export const fileKindSchema = z.enum(['file', 'directory', 'link', 'other']);
+export const fileStatSchema = z.object({
+  kind: fileKindSchema,
+  size: bytes,
+  /** Permission bits, without the file's kind. */
+  mode: z.number(),
+  uid: z.number(),
+  gid: z.number(),
+  modifiedAtMs: z.number(),
+});
+export type FileStat = z.infer<typeof fileStatSchema>;
+export const fileEntrySchema = fileStatSchema.extend({ name: z.string() });
+export type FileEntry = z.infer<typeof fileEntrySchema>;
+
+/** `value` as the schema has it, or a ShoalError that names what is wrong: `bad-argument` for a request, `protocol` for an answer. */
+export function parse<T>(schema: z.ZodType<T>, value: unknown, code: 'bad-argument' | 'protocol' = 'bad-argument'): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  let issue = result.error.issues[0];
+  // A wrong key of a record hides what is wrong with it one level down.
+  if (issue.code === 'invalid_key' && issue.issues[0] !== undefined) issue = { ...issue, message: issue.issues[0].message };
+  const where = issue.path.length > 0 ? `“${issue.path.join('.')}”: ` : '';
+  throw new ShoalError(
+    code,
+    `${code === 'protocol' ? 'The other side sent something unexpected' : 'Bad request'}: ${where}${issue.message}.`,
+  );
+}
+
+/** JSON in a frame, parsed by `schema`. */
+export function parseJson<T>(schema: z.ZodType<T>, payload: Uint8Array): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(payload).toString());
+  } catch {
+    throw new ShoalError('protocol', 'The peer sent a frame that is not JSON.');
+  }
+  return parse(schema, value);
+}

@@ -1,0 +1,93 @@
+/** A machine of a host, as its user holds it: a name and a set of verbs. It keeps no state of its own; the host is asked. */
+import type { VmMemory } from '../vm/types.ts';
+import { VmConsole } from './console.ts';
+import { Exec, type ExecOptions } from './exec.ts';
+import { VmFiles } from './files.ts';
+import type { VmInfo } from './protocol.ts';
+import type { HostService } from './service.ts';
+
+/** An orderly power-off gets so long before the plug is pulled. */
+const STOP_TIMEOUT_MS = 10_000;
+
+export class Vm implements AsyncDisposable {
+  readonly id: string;
+  readonly name: string;
+  readonly console: VmConsole;
+  readonly files: VmFiles;
+  readonly #service: HostService;
+
+  /** Made by `Host`; not for callers. */
+  constructor(service: HostService, info: VmInfo) {
+    this.#service = service;
+    this.id = info.id;
+    this.name = info.name;
+    this.console = new VmConsole(service, info.id);
+    this.files = new VmFiles(service, info.id);
+  }
+
+  /** State, promised memory, times. `not-found` after it was removed. */
+  info(): Promise<VmInfo> {
+    return this.#service.inspect(this.id);
+  }
+
+  /** Boots a machine that was created or has stopped; a stopped one begins with fresh writable disks. */
+  async start(): Promise<void> {
+    await this.#service.control(this.id, 'start');
+  }
+
+  /** Resolves when the guest takes commands. `exec` and `files` wait for that by themselves. */
+  async ready(): Promise<void> {
+    await this.#service.ready(this.id);
+  }
+
+  /** Guest time stands still until `resume`. */
+  async pause(): Promise<void> {
+    await this.#service.control(this.id, 'pause');
+  }
+
+  async resume(): Promise<void> {
+    await this.#service.control(this.id, 'resume');
+  }
+
+  /** Starts the guest anew, with empty memory, as the reset button does. */
+  async reset(): Promise<void> {
+    await this.#service.control(this.id, 'reset');
+  }
+
+  /** Asks the guest to power off, and pulls the plug when it has not after `timeoutMs` (10 s). */
+  async stop(options: { timeoutMs?: number } = {}): Promise<void> {
+    await this.#service.stop(this.id, options.timeoutMs ?? STOP_TIMEOUT_MS);
+  }
+
+  /** Pulls the plug. */
+  async kill(): Promise<void> {
+    await this.#service.control(this.id, 'kill');
+  }
+
+  /** Pulls the plug and forgets the machine with its writable disks. */
+  async remove(): Promise<void> {
+    await this.#service.remove(this.id);
+  }
+
+  /** Resolves when the machine has stopped or failed. */
+  wait(options: { signal?: AbortSignal } = {}): Promise<VmInfo> {
+    return this.#service.wait(this.id, options.signal);
+  }
+
+  /** Its memory by state, in bytes. */
+  memory(): Promise<VmMemory> {
+    return this.#service.vmMemory(this.id);
+  }
+
+  /** Runs a command: text by `sh -c`, a list as it is. */
+  exec(command: string | readonly string[], options: ExecOptions<'buffer'> & { encoding: 'buffer' }): Exec<Buffer>;
+  exec(command: string | readonly string[], options?: ExecOptions): Exec<string>;
+  exec(command: string | readonly string[], options: ExecOptions<'utf8' | 'buffer'> = {}): Exec<string> | Exec<Buffer> {
+    return new Exec<string>((request) => this.#service.exec(this.id, request), command, options);
+  }
+
+  /** Removes the machine, if it still is there. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.remove().catch(() => {});
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * A pool without machines, for tests of what lies above it: its "guests" are directories of this machine, and the agent runs their
+ * commands here. Everything between the API and the agent is real, down to process groups and pipes.
+ */
+import { spawn } from 'node:child_process';
+import { createReadStream } from 'node:fs';
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { ShoalError } from '../../src/base/errors.ts';
+import type { AgentProcess, GuestAgent } from '../../src/host/guest-agent.ts';
+import type { ExecRequest, FileEntry, FileStat } from '../../src/host/protocol.ts';
+import type { PoolMemory, PortChannel, VmConfig, VmEvent, VmHandle, VmMemory, VmPool, VmState } from '../../src/vm/types.ts';
+
+export class FakePool implements VmPool {
+  readonly machines = new Set<FakeVm>();
+  closed = false;
+
+  get vms(): readonly VmHandle[] {
+    return [...this.machines];
+  }
+
+  async createVm(config: VmConfig): Promise<VmHandle> {
+    const vm = new FakeVm(config);
+    this.machines.add(vm);
+    return vm;
+  }
+
+  async removeVm(vm: VmHandle): Promise<void> {
+    await vm.kill();
+    this.machines.delete(vm as FakeVm);
+  }
+
+  async memory(): Promise<PoolMemory> {
+    return {
+      poolBytes: 2 ** 30,
+      promisedBytes: 0,
+      framesInUse: 0,
+      framesPeak: 0,
+      framesByState: { private: 0, shared: 0, handy: 0, free: 0 },
+      tableBytes: 0,
+      residentBytes: 0,
+    };
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    for (const vm of this.machines) await vm.kill();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+export class FakeVm implements VmHandle {
+  static #next = 1;
+  readonly id = `fake${FakeVm.#next++}`;
+  readonly config: VmConfig;
+  state: VmState = 'created';
+  readonly ended: Promise<VmState>;
+  readonly console = new FakePort();
+  size: readonly [number, number] = [80, 24];
+  readonly #end: (state: VmState) => void;
+  readonly #listeners = new Set<(event: VmEvent) => void>();
+
+  constructor(config: VmConfig) {
+    this.config = config;
+    const { promise, resolve } = Promise.withResolvers<VmState>();
+    this.ended = promise;
+    this.#end = resolve;
+  }
+
+  async start(): Promise<void> {
+    this.#set('running');
+  }
+
+  async pause(): Promise<void> {
+    this.#set('paused');
+  }
+
+  async resume(): Promise<void> {
+    this.#set('running');
+  }
+
+  async reset(): Promise<void> {
+    this.#set('running');
+  }
+
+  async kill(): Promise<void> {
+    this.#set('stopped');
+    this.console.close();
+    this.#end('stopped');
+  }
+
+  async memory(): Promise<VmMemory> {
+    const none = {
+      privateBytes: 0,
+      sharedBytes: 0,
+      balloonedBytes: 0,
+      absentBytes: 0,
+      handyBytes: 0,
+      tableBytes: 0,
+      returnedBytes: 0,
+    };
+    return { promisedBytes: this.config.memoryBytes, zeroBytes: this.config.memoryBytes, ...none };
+  }
+
+  async openPort(): Promise<PortChannel> {
+    return this.console;
+  }
+
+  resizeConsole(columns: number, rows: number): void {
+    this.size = [columns, rows];
+  }
+
+  consoleLog(): Uint8Array {
+    return Buffer.from('booted\n');
+  }
+
+  onEvent(listener: (event: VmEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #set(state: VmState): void {
+    this.state = state;
+    for (const listener of this.#listeners) listener({ kind: 'state', state });
+  }
+}
+
+/** A console that prints what is typed. */
+class FakePort implements PortChannel {
+  readonly #chunks: Uint8Array[] = [];
+  #closed = false;
+  #wake: (() => void) | undefined;
+
+  async write(data: Uint8Array): Promise<void> {
+    this.#chunks.push(data);
+    this.#wake?.();
+  }
+
+  end(): void {}
+
+  async *read(): AsyncIterableIterator<Uint8Array> {
+    while (!this.#closed) {
+      const chunk = this.#chunks.shift();
+      if (chunk !== undefined) yield chunk;
+      else
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#wake?.();
+  }
+}
+
+/** An agent whose guest is this machine; absolute paths are taken below `root`. */
+export function fakeAgent(root: string): GuestAgent {
+  const local = (path: string): string => join(root, path);
+  return {
+    exec: async (request) => startHere(request, root),
+    readFile: (path) => createReadStream(local(path)),
+    writeFile: async (path, data, mode) => {
+      await writeFile(`${local(path)}.part`, data, mode === undefined ? {} : { mode });
+      await rename(`${local(path)}.part`, local(path));
+    },
+    listFiles: async (path) => {
+      const names = await readdir(local(path));
+      return Promise.all(names.map(async (name): Promise<FileEntry> => ({ name, ...(await statHere(join(local(path), name))) })));
+    },
+    statFile: (path) => statHere(local(path)),
+    makeDirectory: async (path, { recursive }) => {
+      await mkdir(local(path), { recursive });
+    },
+    removeFile: (path, recursive) => rm(local(path), { recursive }),
+    powerOff: async () => {
+      throw new ShoalError('unsupported', 'A directory cannot be powered off.');
+    },
+  };
+}
+
+function startHere(request: ExecRequest, cwd: string): AgentProcess {
+  const [file, ...args] = typeof request.command === 'string' ? ['sh', '-c', request.command] : request.command;
+  const child = spawn(file, args, { cwd, detached: true, env: { ...process.env, ...request.env }, stdio: 'pipe' });
+  child.stdin.on('error', () => {});
+  if (!request.stdin) child.stdin.end();
+  const exit = new Promise<{ exitCode: number; signal: string | null }>((resolve) => {
+    child.on('error', () => resolve({ exitCode: 127, signal: null }));
+    child.on('exit', (code, signal) =>
+      resolve({ exitCode: code ?? 128 + (constants.signals[signal as NodeJS.Signals] ?? 0), signal }),
+    );
+  });
+  return {
+    stdin: {
+      write: (data) => new Promise((resolve, reject) => child.stdin.write(data, (error) => (error ? reject(error) : resolve()))),
+      end: () => child.stdin.end(),
+    },
+    stdout: child.stdout,
+    stderr: child.stderr,
+    exit,
+    kill: async (signal) => {
+      if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, signal as NodeJS.Signals);
+    },
+    resize: () => {},
+  };
+}
+
+async function statHere(path: string): Promise<FileStat> {
+  const found = await stat(path);
+  return {
+    kind: found.isDirectory() ? 'directory' : 'file',
+    size: found.size,
+    mode: found.mode & 0o7777,
+    uid: found.uid,
+    gid: found.gid,
+    modifiedAtMs: found.mtimeMs,
+  };
+}
