@@ -148,11 +148,10 @@ export class VirtQueue {
    * `retry` is set.
    */
   hold(ranges: readonly DmaRange[]): Hold | undefined {
+    this.#awaitsPages = true;
     const result = this.#memory.hold(ranges, this.#pagesCame);
-    if (result === 'wait') {
-      this.#awaitsPages = true;
-      return undefined;
-    }
+    if (result === 'wait') return undefined;
+    this.#awaitsPages = false;
     if (result === 'fault') {
       this.#fail(`queue ${this.index} has a buffer outside RAM`);
       return undefined;
@@ -160,9 +159,12 @@ export class VirtQueue {
     return result;
   }
 
-  /** Gives a buffer back, with the number of bytes written into it. Visible to the driver after `flush`. */
+  /**
+   * Gives a buffer back, with the number of bytes written into it. Visible to the driver after `flush`. A buffer that is nobody's, since
+   * the driver reset the queue meanwhile, is dropped.
+   */
   push(head: number, length: number): void {
-    assert(this.#outstanding > 0, 'a buffer is given back that was not taken');
+    if (this.#outstanding === 0) return;
     this.#outstanding--;
     this.#unwritten.push(head, length);
   }
