@@ -5,14 +5,13 @@
  * Accesses to devices must be naturally aligned (others are access faults, as privileged specification 3.6 allows for I/O regions) and
  * are 1, 2 or 4 bytes wide; 8 bytes are two of 4, low half first.
  */
+import { CBO_ZERO_BLOCK } from '../../layout/machine.ts';
 import { SCRATCH } from '../../layout/thread-block.ts';
 import { CAUSE } from '../hart/cause.ts';
 import { ACCESS_SIGNED, ACCESS_SIZE, ACCESS_WRITE } from '../interpreter/boundary.ts';
 import type { MmioBus } from '../guest-pages.ts';
 import { ArenaBytes } from './arena-bytes.ts';
 import { accessFault, READ, WRITE, type AccessKind, type Mmu } from './mmu.ts';
-
-export const CACHE_BLOCK = 64;
 
 const NO_BUS: MmioBus = { read: () => -1, write: () => false };
 
@@ -23,12 +22,6 @@ export class DataAccess {
   readonly #scratch: number;
   readonly #zeroFrame: number;
   bus: MmioBus = NO_BUS;
-
-  /** The page that cbo.zero last found to be a zero page, good while nothing was dropped. */
-  #zeroPageLow = 0;
-  #zeroPageHigh = 0;
-  #zeroPageTable = -1;
-  #zeroPageDrops = -1;
 
   fills = 0;
   mmioReads = 0;
@@ -104,39 +97,23 @@ export class DataAccess {
   }
 
   /**
-   * cbo.zero. On a page that nobody has written it has nothing to do, so it does not take a frame: the kernel clears every page it
+   * cbo.zero of a block that is a whole page. On a page that nobody has written it has nothing to do, so it does not take a frame: the kernel clears every page it
    * allocates this way, and most are never written otherwise. stval is the address as the instruction gave it.
    */
   cboZero(vaLow: number, vaHigh: number): number {
     const mmu = this.#mmu;
-    const pageLow = vaLow & -4096;
-    if (
-      pageLow === this.#zeroPageLow &&
-      vaHigh === this.#zeroPageHigh &&
-      mmu.tlb.drops === this.#zeroPageDrops &&
-      mmu.dataTable === this.#zeroPageTable
-    ) {
-      return 0;
-    }
-    const block = (vaLow & 4095) & -CACHE_BLOCK;
     const granted = mmu.tlb.frameOf(mmu.dataTable + 1, vaLow, vaHigh);
     if (granted >= 0) {
-      this.#bytes.zero(granted, block, CACHE_BLOCK);
+      this.#bytes.zero(granted, 0, CBO_ZERO_BLOCK);
       return 0;
     }
     const code = mmu.resolveForZeroing(vaLow, vaHigh);
     if (code !== 0) return code;
     const frame = mmu.frame;
     if (frame < 0) return mmu.trap(CAUSE.STORE_ACCESS, vaLow, vaHigh);
-    if (frame === this.#zeroFrame) {
-      this.#zeroPageLow = pageLow;
-      this.#zeroPageHigh = vaHigh;
-      this.#zeroPageTable = mmu.dataTable;
-      this.#zeroPageDrops = mmu.tlb.drops;
-      return 0;
-    }
+    if (frame === this.#zeroFrame) return 0;
     this.#grantWrite(vaLow, vaHigh, frame);
-    this.#bytes.zero(frame, block, CACHE_BLOCK);
+    this.#bytes.zero(frame, 0, CBO_ZERO_BLOCK);
     return 0;
   }
 

@@ -63,8 +63,6 @@ export class Tlb implements TlbControl {
   readonly #gigaRegions = new Uint8Array(GIGA_FILTER);
   #superpages = false;
 
-  /** Counts every call that may have dropped something: who keeps something derived from a grant compares it. */
-  drops = 0;
 
   constructor(memory: WebAssembly.Memory, threadBlock: number) {
     assert(TLB_END - TLB_START === TABLES * TLB_TABLE_SIZE && DATA_SET_USER === TLB_START, 'the TLB tables lie one after the other');
@@ -128,7 +126,6 @@ export class Tlb implements TlbControl {
 
   /** `sfence.vma` with an address: that page under all tables, and every piece of a superpage that may cover it. */
   dropPage(vaLow: number, vaHigh: number): void {
-    this.drops++;
     const pageLow = vaLow & -4096;
     const slot = (vaLow >>> 12) & (TLB_ENTRIES - 1);
     for (let table = 0; table < TABLES; table++) {
@@ -155,7 +152,6 @@ export class Tlb implements TlbControl {
 
   /** The address space changed: everything but the kernel's global entries. */
   dropAddressSpace(): void {
-    this.drops++;
     const notes = this.#notes;
     for (let i = 0; i < this.#briefCount; i++) {
       const entry = this.#brief[i];
@@ -168,7 +164,6 @@ export class Tlb implements TlbControl {
   // --- TlbControl: drops for guest memory ---
 
   dropAll(): void {
-    this.drops++;
     const { brief, lasting, logged } = { brief: this.#brief, lasting: this.#lasting, logged: this.#logged };
     for (let i = 0; i < this.#briefCount; i++) {
       logged[brief[i]] = 0;
@@ -188,23 +183,19 @@ export class Tlb implements TlbControl {
   }
 
   dropFrame(frame: number): void {
-    this.drops++;
     this.#forEach((entry) => (this.#notes[entry] & NOTE_FRAME) === frame);
   }
 
   dropFrameWrites(frame: number): void {
-    this.drops++;
     this.#forEach((entry) => isWriteEntry(entry) && (this.#notes[entry] & NOTE_FRAME) === frame);
   }
 
   dropAllWrites(): void {
-    this.drops++;
     this.#forEach((entry) => isWriteEntry(entry));
   }
 
   /** The decode cache wants this decoded page for something else. */
   dropDecodedPage(decodedPage: number): void {
-    this.drops++;
     this.#forEach((entry, word) => entry >= FIRST_FETCH_ENTRY && this.#words[word + 2] === (decodedPage | 0));
   }
 
