@@ -45,7 +45,9 @@ function assertContents(tarball: string): void {
   ]) {
     if (!files.includes(wanted)) throw new Error(`pack: the tarball lacks ${wanted}`);
   }
-  const stray = files.filter((file) => /^package\/(src|test|bench|node_modules)\/|\.test\.|\/testing\/|\/test-|-for-tests\./.test(file));
+  const stray = files.filter((file) =>
+    /^package\/(src|test|bench|node_modules)\/|\.test\.|\/testing\/|\/test-|-for-tests\./.test(file),
+  );
   if (stray.length > 0) throw new Error(`pack: the tarball has ${stray.slice(0, 5).join(', ')}`);
 }
 
