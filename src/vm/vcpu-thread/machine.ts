@@ -67,6 +67,8 @@ export class Machine {
   #wakeAt = Number.NEGATIVE_INFINITY;
   #waitingSince = Number.POSITIVE_INFINITY;
   #returnedBytes = 0;
+  /** Bytes of the serial port since the last look. */
+  #serial: number[] = [];
 
   constructor(thread: ThreadContext, spec: MachineSpec) {
     this.#thread = thread;
@@ -152,6 +154,7 @@ export class Machine {
       again = body.devices.poll() || again;
       this.#reportReturned(body);
     }
+    if (this.#serial.length > 0) this.#log(Uint8Array.from(this.#serial.splice(0)));
     if (this.#ending) this.#tryEnd(this.#ending);
     if (this.#state === 'running' && performance.now() - this.#waitingSince > WAIT_REPORT_MS) this.#setState('waiting', 'no free memory in the pool');
     return again;
@@ -239,7 +242,7 @@ export class Machine {
     const devices = createMachineDevices({
       memory,
       setExternalInterrupt: (level) => hart?.setExternalInterrupt(level),
-      onUartOutput: (bytes) => this.#log(bytes),
+      onUartOutput: (byte) => this.#serial.push(byte),
       console: {
         onOutput: (port, bytes) => this.ports.onOutput(port, bytes),
         onPortReady: (port, ready) => this.ports.onReady(port, ready),
@@ -322,8 +325,7 @@ export class Machine {
     this.leave();
     this.#clock.stop();
     if (body) {
-      if (ending.state === 'reset') body.devices.reset();
-      else body.devices.close();
+      body.devices.reset();
       const freed = ending.state === 'reset' ? body.memory.reset() : body.memory.powerOff();
       if (freed === 'wait') return;
     }

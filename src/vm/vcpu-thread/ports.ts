@@ -10,6 +10,9 @@ import { PORT_WINDOW } from './messages.ts';
 /** hvc0: Linux spins until its bytes are taken, so they always are; a main thread that lags loses the oldest in its bounded log. */
 const CONSOLE_PORT = 0;
 
+const AGENT_PORT = 1;
+const AGENT_PORT_NAME = 'shoal.agent';
+
 interface Port {
   open: boolean;
   announced: boolean;
@@ -38,6 +41,8 @@ export class Ports {
   attach(device: ConsoleDevice): void {
     this.#device = device;
     this.#port(CONSOLE_PORT).open = true;
+    // There from the start, so that the agent finds it whenever it comes up.
+    device.addPort(AGENT_PORT, AGENT_PORT_NAME);
   }
 
   // ---- what the main thread asks ----

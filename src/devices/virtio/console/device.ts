@@ -42,7 +42,7 @@ export class ConsoleDevice implements VirtioDevice {
     console.hostOpen = true;
   }
 
-  /** Adds port `number`, 1 … 39, under a name that the guest finds in sysfs. Does nothing if it is there. */
+  /** Adds port `number`, 1 … 49, under a name that the guest finds in sysfs. Does nothing if it is there. */
   addPort(number: number, name: string): void {
     if (number < 1 || number >= registers.PORTS_MAX || this.#ports[number] !== undefined) return;
     this.#makePort(number).name = name;

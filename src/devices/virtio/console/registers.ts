@@ -9,7 +9,8 @@ export const CONFIG_ROWS = 2; // u16
 export const CONFIG_PORTS_MAX = 4; // u32
 export const CONFIG_SIZE = 12;
 
-export const PORTS_MAX = 40;
+/** Console, agent, and 16 commands at once with three streams each. */
+export const PORTS_MAX = 50;
 
 /** Queues come in pairs, receive then transmit as the guest sees it: port 0, control, port 1, port 2… */
 export const QUEUE_CONTROL_RECEIVE = 2;
