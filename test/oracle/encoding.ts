@@ -10,10 +10,16 @@ export class Operands {
   readonly random: Random;
   /** Data addresses are multiples of 8. */
   readonly aligned: boolean;
+  /**
+   * funct3 of all LR and SC of the program. An SC of another width than its LR may succeed or fail (unprivileged
+   * specification, "Zalrsc": the reservation set is the implementation's choice), and QEMU and Shoal differ there.
+   */
+  readonly reservationWidth: number;
 
   constructor(random: Random, aligned: boolean) {
     this.random = random;
     this.aligned = aligned;
+    this.reservationWidth = random.pick([2, 3]);
   }
 
   /** A register that may be written: no base. Often a recent one's neighbour does not matter; x0 comes up too. */

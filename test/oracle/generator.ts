@@ -1,10 +1,10 @@
 /** Random programs: steps from one extension or from all, laid out one behind the other, with jumps only forward. */
 
-import { encodeR, Operands } from './encoding.ts';
+import { Operands } from './encoding.ts';
 import { randomCases } from './float-cases.ts';
 import { FLOAT_OPERATIONS } from './float-operations.ts';
-import { EXTENSIONS, type Extension, FLAG_RAISERS, STEPS, type Step, type StepMaker } from './instructions.ts';
-import { BASES, type Program, randomRegisters } from './program.ts';
+import { EXTENSIONS, type Extension, FLAG_RAISERS, loadReserved, STEPS, type Step, type StepMaker } from './instructions.ts';
+import { type Program, randomRegisters } from './program.ts';
 import { Random } from './random.ts';
 
 /** One extension, or a mix of all. */
@@ -14,7 +14,6 @@ export const SUBJECTS: readonly Subject[] = [...EXTENSIONS, 'mix'];
 const STEPS_MIN = 60;
 const STEPS_MAX = 160;
 const EBREAK = 0x0010_0073;
-const LR_FUNCT5 = 0x02;
 /** Room for the longest program from any start in the first page: see CODE_BYTES. */
 const OFFSET_MAX = 0x1000;
 
@@ -49,7 +48,7 @@ export function randomProgram(subject: Subject, seed: number): Program {
   const steps: Step[] = [];
   let supporting = 1;
   // A reservation from before the program would not be the same on both machines: start with one.
-  if (atomics) steps.push({ words: [encodeR(0x2f, 3, LR_FUNCT5 << 2, 0, random.pick(BASES), 0)] });
+  if (atomics) steps.push({ words: [loadReserved(operands, 0)] });
   const count = random.between(STEPS_MIN, STEPS_MAX);
   for (let i = 0; i < count; i++) {
     if (subject === 'Zicsr' && random.oneIn(3)) {
@@ -67,12 +66,13 @@ export function randomProgram(subject: Subject, seed: number): Program {
   return { seed, codeOffset, code: layOut(steps), supporting, ...randomRegisters(random, pool, atomics) };
 }
 
-/** Instructions in a step that are of another extension: longer than one, it is the company that counts as such. */
+/** Instructions in a step that are of another extension than the subject. */
 function supportingIn(step: Step, subject: Subject): number {
-  if (subject === 'mix' || subject === 'I' || subject === 'A') return 0;
-  if ('words' in step)
-    return subject === 'M' ? step.words.length - 1 : subject === 'C' ? step.words.filter((word) => (word & 3) === 3).length : 0;
-  return subject === 'C' && step.count > 1 ? 1 : 0;
+  if (!('words' in step)) return subject === 'C' ? step.bytes / 2 - step.count : 0;
+  if (subject === 'M') return step.words.length - 1;
+  if (subject === 'A') return step.words.filter((word) => (word & 127) !== 0x2f).length;
+  if (subject === 'C') return step.words.filter((word) => lengthOf(word) === 4).length;
+  return 0;
 }
 
 const lengthOf = (word: number): number => ((word & 3) === 3 ? 4 : 2);

@@ -109,28 +109,27 @@ const LR = 0x02;
 const SC = 0x03;
 const atomic = (o: Operands, funct5: number, funct3: number, rd: number, rs1: number, rs2: number): number =>
   encodeR(0x2f, funct3, (funct5 << 2) | o.random.below(4), rd, rs1, rs2);
-/** Word or doubleword; now and then something stands between the pair, or the SC has another address. */
-const reservation =
-  (funct3: number): StepMaker =>
-  (o) => {
-    const base = o.base();
-    const between = o.random.oneIn(4)
-      ? [encodeS(0x23, o.random.pick([2, 3]), o.random.oneIn(2) ? base : o.base(), o.rs(), 0)]
-      : [];
-    const target = o.random.oneIn(8) ? o.base() : base;
-    return { words: [atomic(o, LR, funct3, o.rd(), base, 0), ...between, atomic(o, SC, funct3, o.rd(), target, o.rs())] };
-  };
-const ATOMIC: readonly StepMaker[] = [2, 3].flatMap((funct3) => [
-  ...AMO_FUNCT5.map(
-    (funct5): StepMaker =>
-      (o) =>
-        one(atomic(o, funct5, funct3, o.rd(), o.base(), o.rs())),
+export const loadReserved = (o: Operands, rd: number): number => atomic(o, LR, o.reservationWidth, rd, o.base(), 0);
+/** Now and then something stands between the pair, or the SC has another address. */
+const reservation: StepMaker = (o) => {
+  const pair = loadReserved(o, o.rd());
+  const base = (pair >> 15) & 31;
+  const between = o.random.oneIn(4) ? [encodeS(0x23, o.random.pick([2, 3]), o.random.oneIn(2) ? base : o.base(), o.rs(), 0)] : [];
+  const target = o.random.oneIn(8) ? o.base() : base;
+  return { words: [pair, ...between, atomic(o, SC, o.reservationWidth, o.rd(), target, o.rs())] };
+};
+const ATOMIC: readonly StepMaker[] = [
+  ...[2, 3].flatMap((funct3) =>
+    AMO_FUNCT5.map(
+      (funct5): StepMaker =>
+        (o) =>
+          one(atomic(o, funct5, funct3, o.rd(), o.base(), o.rs())),
+    ),
   ),
-  reservation(funct3),
-  reservation(funct3),
-  (o: Operands) => one(atomic(o, LR, funct3, o.rd(), o.base(), 0)),
-  (o: Operands) => one(atomic(o, SC, funct3, o.rd(), o.base(), o.rs())),
-]);
+  ...[reservation, reservation, reservation],
+  (o) => one(loadReserved(o, o.rd())),
+  (o) => one(atomic(o, SC, o.reservationWidth, o.rd(), o.base(), o.rs())),
+];
 
 /** The instructions of one precision: format code 0 single, 1 double. */
 function floatSteps(code: 0 | 1): readonly StepMaker[] {

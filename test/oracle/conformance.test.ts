@@ -1,0 +1,34 @@
+/** At least a million random instructions of each extension, and of all mixed, on our hart and on QEMU, with everything compared. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compareUntil } from './conformance.ts';
+import { SUBJECTS } from './generator.ts';
+import { type HartMachine, hartMachine } from './hart-machine.ts';
+import type { Machine } from './program.ts';
+import { qemuUserMachine } from './qemu-user-machine.ts';
+import { GCC, QEMU_USER, temporaryFolder, whyUnavailable } from './toolchain.ts';
+
+const INSTRUCTIONS = Number(process.env.ORACLE_INSTRUCTIONS ?? 1_000_000);
+const FIRST_SEED = Number(process.env.ORACLE_SEED ?? 1);
+
+const unavailable = whyUnavailable(GCC, QEMU_USER);
+if (unavailable) console.log(`random programs against QEMU ${unavailable}`);
+
+describe.skipIf(unavailable)('random programs against QEMU', () => {
+  let folder: ReturnType<typeof temporaryFolder>;
+  let qemu: Machine;
+  let ours: HartMachine;
+  beforeAll(async () => {
+    folder = temporaryFolder();
+    qemu = qemuUserMachine(folder.path);
+    ours = await hartMachine();
+  });
+  afterAll(() => folder[Symbol.dispose]());
+
+  it.each(SUBJECTS)('%s: no difference', { timeout: 120_000 }, (subject) => {
+    const { instructions, programs, differences } = compareUntil(subject, INSTRUCTIONS, FIRST_SEED, ours, qemu);
+    const replay = `node test/oracle/run.ts --extension ${subject} --seed …`;
+    expect(differences.slice(0, 5), replay).toEqual([]);
+    expect(instructions).toBeGreaterThanOrEqual(INSTRUCTIONS);
+    console.log(`${subject}: ${instructions} instructions in ${programs} programs, no difference`);
+  });
+});
