@@ -77,8 +77,10 @@ export const VM_ROM = 14;
 export const VM_CHARGED = 15;
 /** The frame that an operation of the owner has in its hands: neither handy any more nor in a page entry yet. */
 export const VM_TRANSIT_FRAME = 16;
-/** As above, a table page. */
-export const VM_TRANSIT_TABLE = 17;
+/** As above, a shared frame whose reference the owner still has to give up. */
+export const VM_TRANSIT_REFERENCE = 17;
+/** As above, a shared frame with a reference that a page is about to get. */
+export const VM_TRANSIT_GAIN = 18;
 // Changed under both mutexes, by the owner. A ticket 0 means "does not wait".
 export const VM_TICKET = 12;
 export const VM_WANTED = 13;

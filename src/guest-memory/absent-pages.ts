@@ -1,0 +1,53 @@
+/**
+ * Pages whose content lives elsewhere: compressed, swapped out, in a saved state, still on another host. One state, one source interface,
+ * one fault path: whoever touches such a page asks its source once, waits, and starts again when `bring` has put the content back.
+ */
+import { PAGE_SIZE } from '../base/numbers.ts';
+import type { Steps } from '../host-memory/steps.ts';
+import { HANDY_CLEAN } from '../host-memory/tables.ts';
+import type { GuestMemory } from './guest-memory.ts';
+import { frameInHandSteps, trimSteps } from './handy-frames.ts';
+import { ABSENT, ALIASED, FRAME_MASK, frameOf, PRIVATE, REQUESTED, ROM, SHARED, stateOf, ZERO } from './page-entry.ts';
+import { ownEntrySteps } from './page-table.ts';
+import { gainFrame, loseContentSteps } from './page-change.ts';
+
+/** Where absent pages come from. Calls come on the VM's thread and must not block. */
+export interface PageSource {
+  /** The page is wanted: let `GuestMemory.bring` follow, from the same thread. Not asked twice for one page. */
+  request(guestFrame: number, handle: number): void;
+  /** The content is not needed any more; a request under way may be dropped. */
+  forget(guestFrame: number, handle: number): void;
+}
+
+/** Parks a page at its source under `handle` (24 bits), and frees what it has. False when it is held, ROM, or has no content. */
+export function* setAbsentSteps(guest: GuestMemory, page: number, handle: number): Steps<boolean> {
+  if (guest.dying || guest.source === null || guest.holds.isHeld(page)) return false;
+  const at = yield* ownEntrySteps(guest, page);
+  if (at === 0 || (guest.words[at] & ROM) !== 0) return false;
+  const state = stateOf(guest.words[at]);
+  if (state !== PRIVATE && state !== SHARED && state !== ZERO) return false;
+  yield* loseContentSteps(guest, page, at, ABSENT | (handle & FRAME_MASK), false);
+  yield* trimSteps(guest);
+  return true;
+}
+
+/**
+ * The source brings a page. 'stale': it is not absent under this handle any more, so the bytes are nobody's. Not a write: the page keeps
+ * the stamp that it had.
+ */
+export function* bringSteps(guest: GuestMemory, page: number, handle: number, bytes: Uint8Array): Steps<'ok' | 'wait' | 'stale'> {
+  const at = yield* ownEntrySteps(guest, page);
+  if (at === 0) return 'wait';
+  yield 'absent:look';
+  const entry = Atomics.load(guest.words, at);
+  if (stateOf(entry) !== ABSENT || frameOf(entry) !== handle) return 'stale';
+  const handy = yield* frameInHandSteps(guest, 'break');
+  if (handy === 0) return 'wait';
+  const frame = handy & ~HANDY_CLEAN;
+  guest.host.bytes.set(bytes.subarray(0, PAGE_SIZE), frame * PAGE_SIZE);
+  yield 'absent:publish';
+  gainFrame(guest, page, at, frame);
+  guest.absentArrived((entry & REQUESTED) !== 0);
+  if ((entry & ALIASED) !== 0) guest.tlb?.dropAll();
+  return 'ok';
+}

@@ -1,0 +1,340 @@
+/**
+ * One VM's physical memory ("PGM" in the note): which guest page is in which state and has which frame.
+ *
+ * Only the VM's owner thread calls anything here. State lies in the arena: the account and handy frames in the VM's entry, directories
+ * and leaves in table pages; holds, ranges and retries are the owner's own. The fault path is in write-fault.ts, entry changes in page-change.ts.
+ *
+ * Not for translation of virtual addresses (cpu/mmu), nor for who owns frames (host-memory).
+ */
+import { PAGE_SIZE, type VmIndex } from '../base/numbers.ts';
+import type { GuestPages, TlbControl } from '../cpu/guest-pages.ts';
+import type { DmaRange, GuestAccess, HoldResult } from '../devices/guest-access.ts';
+import { admitSteps } from '../host-memory/accounts.ts';
+import { refillSteps } from '../host-memory/allocation.ts';
+import { becomeShared, holdsCode, markCode } from '../host-memory/frame-table.ts';
+import type { HostMemory } from '../host-memory/host-memory.ts';
+import type { Steps } from '../host-memory/steps.ts';
+import { freeTablePagesSteps } from '../host-memory/table-pages.ts';
+import { VM_CHARGED, VM_EPOCH, VM_HANDY, VM_PRIVATE, VM_ROOT, VM_SHARED, VM_TABLES, VM_TICKET } from '../host-memory/tables.ts';
+import type { VmMemory } from '../vm/types.ts';
+import { bringSteps, type PageSource, setAbsentSteps } from './absent-pages.ts';
+import { type AccessResult, readBytes, readNumber, writeBytesSteps } from './access.ts';
+import { balloonSteps, deflateSteps, discardSteps, wholePages } from './balloon.ts';
+import { giveAllBackSteps } from './handy-frames.ts';
+import { HoldTable, holdSteps, restampHeld } from './holds.ts';
+import { powerOffSteps, resetSteps } from './life.ts';
+import {
+  ALIASED,
+  ENTRY_STAMP,
+  ENTRY_WORDS,
+  frameOf,
+  LEAF_PAGES,
+  MUST_WAIT,
+  NOT_RAM,
+  PRIVATE,
+  REQUESTED,
+  ROM,
+  SHARED,
+  stateOf,
+  ABSENT,
+} from './page-entry.ts';
+import { counterOf } from './page-change.ts';
+import { entryOf, inSharedLeaf, markUnmade } from './page-table.ts';
+import { RamRanges } from './ram-ranges.ts';
+import { addRomSteps, mapFileBackedSteps, mapSharedSteps } from './shared-pages.ts';
+import { secureForWriteSteps } from './write-fault.ts';
+
+export interface GuestMemoryOptions {
+  /** RAM, in bytes; whole pages. */
+  readonly ranges: readonly { readonly address: number; readonly bytes: number }[];
+  /** 0 to 254; see FILE_DOMAIN. */
+  readonly domain: number;
+  /** The owner: a vCPU thread's number. */
+  readonly thread: number;
+  readonly source?: PageSource;
+  /** Frees tables that a reader without locks may still look at: calls `free` after its next quiescent point. Default: at once. */
+  readonly retire?: (free: () => void) => void;
+}
+
+export class GuestMemory implements GuestPages, GuestAccess {
+  readonly host: HostMemory;
+  readonly vm: VmIndex;
+  readonly words: Int32Array;
+  /** Word index of the VM's entry in host-memory, and of its directories. */
+  readonly account: number;
+  readonly root: number;
+  readonly ranges: RamRanges;
+  readonly source: PageSource | null;
+  readonly holds = new HoldTable();
+  tlb: TlbControl | null = null;
+  /** The current epoch of the write clock, as in the VM's entry. */
+  epoch = 1;
+  /** Power-off has begun: nothing is held or mapped any more. */
+  dying = false;
+  dead = false;
+  /** A shared leaf whose reference is to be dropped; 0 for none. */
+  transitLeaf = 0;
+  #absentWanted = 0;
+  #retries: (() => void)[] = [];
+  readonly #halfwords: Uint16Array;
+  readonly #retire: ((free: () => void) => void) | null;
+
+  constructor(host: HostMemory, vm: VmIndex, ranges: RamRanges, options: Pick<GuestMemoryOptions, 'source' | 'retire'>) {
+    this.host = host;
+    this.vm = vm;
+    this.words = host.words;
+    this.#halfwords = new Uint16Array(host.memory.buffer);
+    this.account = host.vmEntry(vm);
+    this.root = this.account + VM_ROOT;
+    this.ranges = ranges;
+    this.source = options.source ?? null;
+    this.#retire = options.retire ?? null;
+    Atomics.store(this.words, this.account + VM_EPOCH, this.epoch);
+  }
+
+  /** Admits a VM to the pool. @throws ShoalError 'no-memory' when it cannot be promised, 'bad-argument' for impossible ranges. */
+  static create(host: HostMemory, options: GuestMemoryOptions): GuestMemory {
+    const ranges = new RamRanges();
+    for (const { address, bytes } of options.ranges) ranges.add(address, bytes, false);
+    const promisedPages = ranges.all.reduce((sum, range) => sum + range.pages, 0);
+    const vm = host.run(admitSteps(host, { promisedPages, domain: options.domain, thread: options.thread }));
+    return new GuestMemory(host, vm, ranges, options);
+  }
+
+  /** The TLB of the thread that the VM is on now; null when it is on none. It must be empty when it comes. */
+  setTlb(tlb: TlbControl | null): void {
+    this.tlb = tlb;
+  }
+
+  frameForRead(guestFrame: number): number {
+    const page = this.ranges.pageOf(guestFrame);
+    if (page < 0) return NOT_RAM;
+    const at = entryOf(this, page);
+    if (at === 0) {
+      markUnmade(this, page);
+      return this.host.map.zeroFrame;
+    }
+    const entry = this.words[at];
+    const state = entry & 0x0700_0000;
+    if (state === PRIVATE) return frameOf(entry);
+    if (state === ABSENT) {
+      this.requestAbsent(page, at);
+      return MUST_WAIT;
+    }
+    // In a leaf that forks share, every page that is not private counts as granted, so nothing is recorded there.
+    if ((entry & ALIASED) === 0 && !inSharedLeaf(this, page)) Atomics.store(this.words, at, entry | ALIASED);
+    return state === SHARED ? frameOf(entry) : this.host.map.zeroFrame;
+  }
+
+  frameForWrite(guestFrame: number): number {
+    const page = this.ranges.pageOf(guestFrame);
+    if (page < 0) return NOT_RAM;
+    const at = entryOf(this, page);
+    if (at !== 0 && (this.words[at] & (0x0700_0000 | ROM)) === PRIVATE) {
+      const frame = frameOf(this.words[at]);
+      if (!holdsCode(this.host, frame)) {
+        // Already private: the stamp, which is also the fence, and then the caller's grant.
+        if (this.words[at + ENTRY_STAMP] !== this.epoch) Atomics.store(this.words, at + ENTRY_STAMP, this.epoch);
+        return frame;
+      }
+    }
+    return this.host.run(secureForWriteSteps(this, page));
+  }
+
+  frameForFetch(guestFrame: number): number {
+    const frame = this.frameForRead(guestFrame);
+    if (frame < 0 || frame === this.host.map.zeroFrame || holdsCode(this.host, frame)) return frame;
+    markCode(this.host, frame);
+    this.tlb?.dropFrameWrites(frame);
+    return frame;
+  }
+
+  read(address: number, into: Uint8Array): AccessResult {
+    return readBytes(this, address, into);
+  }
+
+  write(address: number, bytes: Uint8Array): AccessResult {
+    return this.host.run(writeBytesSteps(this, address, bytes));
+  }
+
+  /** Naturally aligned values come with one load; others, and those of a page that is not to be had, byte by byte. */
+  readU16(address: number): number {
+    if (address % 2 !== 0) return readNumber(this, address, 2);
+    const frame = this.frameForRead(Math.floor(address / PAGE_SIZE));
+    return frame < 0 ? frame : this.#halfwords[frame * 2048 + (address % PAGE_SIZE) / 2];
+  }
+
+  readU32(address: number): number {
+    if (address % 4 !== 0) return readNumber(this, address, 4);
+    const frame = this.frameForRead(Math.floor(address / PAGE_SIZE));
+    return frame < 0 ? frame : this.words[frame * 1024 + (address % PAGE_SIZE) / 4] >>> 0;
+  }
+
+  /** NOT_RAM also for a value of 2^53 or more, which is no address that anything has. */
+  readU64(address: number): number {
+    return readNumber(this, address, 8);
+  }
+
+  /** 0, or NOT_RAM, or MUST_WAIT with nothing changed. Naturally aligned addresses only; others give NOT_RAM. */
+  writeU16(address: number, value: number): number {
+    if (address % 2 !== 0) return NOT_RAM;
+    const frame = this.frameForWrite(Math.floor(address / PAGE_SIZE));
+    if (frame < 0) return frame;
+    this.#halfwords[frame * 2048 + (address % PAGE_SIZE) / 2] = value;
+    return 0;
+  }
+
+  writeU32(address: number, value: number): number {
+    if (address % 4 !== 0) return NOT_RAM;
+    const frame = this.frameForWrite(Math.floor(address / PAGE_SIZE));
+    if (frame < 0) return frame;
+    this.words[frame * 1024 + (address % PAGE_SIZE) / 4] = value;
+    return 0;
+  }
+
+  hold(ranges: readonly DmaRange[], retry: () => void): HoldResult {
+    const result = this.host.run(holdSteps(this, ranges));
+    if (result === 'wait') this.#retries.push(retry);
+    return result;
+  }
+
+  mapShared(address: number, frame: number): boolean {
+    const page = address % PAGE_SIZE === 0 ? this.ranges.pageOf(address / PAGE_SIZE) : -1;
+    return page >= 0 && this.host.run(mapSharedSteps(this, page, frame));
+  }
+
+  mapFileBacked(address: number, frames: readonly number[]): AccessResult {
+    return this.host.run(mapFileBackedSteps(this, address, frames));
+  }
+
+  /** Registers a read-only range. @throws ShoalError 'bad-argument' when it overlaps memory. */
+  addRom(address: number, bytes: Uint8Array): 'ok' | 'wait' {
+    return this.host.run(addRomSteps(this, address, bytes));
+  }
+
+  balloon(guestFrame: number): boolean {
+    const page = this.ranges.pageOf(guestFrame);
+    return page >= 0 && this.host.run(balloonSteps(this, page));
+  }
+
+  deflate(guestFrame: number): boolean {
+    const page = this.ranges.pageOf(guestFrame);
+    return page >= 0 && this.host.run(deflateSteps(this, page));
+  }
+
+  discard(address: number, length: number): number {
+    const pages = wholePages(this, address, length);
+    return pages === null ? 0 : this.host.run(discardSteps(this, pages[0], pages[1]));
+  }
+
+  /** Parks a page at the source; see absent-pages.ts. */
+  setAbsent(guestFrame: number, handle: number): boolean {
+    const page = this.ranges.pageOf(guestFrame);
+    return page >= 0 && this.host.run(setAbsentSteps(this, page, handle));
+  }
+
+  bring(guestFrame: number, handle: number, bytes: Uint8Array): 'ok' | 'wait' | 'stale' {
+    const page = this.ranges.pageOf(guestFrame);
+    return page < 0 ? 'stale' : this.host.run(bringSteps(this, page, handle, bytes));
+  }
+
+  /** Begins a new epoch: every page's next write takes the slow path once and is stamped. */
+  advanceEpoch(): void {
+    this.epoch = (this.epoch + 1) | 0;
+    restampHeld(this);
+    Atomics.store(this.words, this.account + VM_EPOCH, this.epoch);
+    this.tlb?.dropAllWrites();
+  }
+
+  /** It wants memory or an absent page: schedule it when `HostMemory.waiterMayProceed` says so, after a `poll`. */
+  get waiting(): boolean {
+    return this.words[this.account + VM_TICKET] !== 0 || this.#absentWanted > 0;
+  }
+
+  /** Takes the frames it waited for, if it is its turn, and calls the retries of refused holds. Between slices, and when the doorbell rang. */
+  poll(): void {
+    if (this.dying || !this.host.waiterMayProceed(this.vm)) return;
+    if (this.words[this.account + VM_TICKET] !== 0 && !this.host.run(refillSteps(this.host, this.vm, 1, 1, 'grow'))) return;
+    if (this.#retries.length === 0) return;
+    const due = this.#retries;
+    this.#retries = [];
+    for (const retry of due) retry();
+  }
+
+  /** The VM has nothing to run: what it kept ready goes back. */
+  idle(): void {
+    if (this.words[this.account + VM_HANDY] > 0) this.host.run(giveAllBackSteps(this));
+  }
+
+  /** All RAM becomes zero, the balloon is empty, ROM stays. 'wait': requests hold pages; cancel them and call again. */
+  reset(): 'ok' | 'wait' {
+    this.#retries = [];
+    return this.host.run(resetSteps(this));
+  }
+
+  /** Frees everything, the VM's slot too; after 'ok' this object is dead. Idempotent. */
+  powerOff(): 'ok' | 'wait' {
+    this.#retries = [];
+    return this.host.run(powerOffSteps(this));
+  }
+
+  memory(): VmMemory {
+    return this.host.memoryOfVm(this.vm);
+  }
+
+  // For the modules of this folder.
+
+  /** Asks the source for an absent page, once. */
+  requestAbsent(page: number, at: number): void {
+    const entry = this.words[at];
+    if ((entry & REQUESTED) !== 0) return;
+    Atomics.store(this.words, at, entry | REQUESTED);
+    this.#absentWanted++;
+    this.source?.request(this.ranges.gfnOf(page), frameOf(entry));
+  }
+
+  forgetAbsent(page: number, handle: number, requested: boolean): void {
+    if (requested) this.#absentWanted--;
+    this.source?.forget(this.ranges.gfnOf(page), handle);
+  }
+
+  absentArrived(requested: boolean): void {
+    if (requested) this.#absentWanted--;
+  }
+
+  /** Frees table pages that nothing of this VM leads to any more, when readers without locks are done with them. */
+  *retireSteps(pages: readonly number[]): Steps<void> {
+    if (this.#retire === null) yield* freeTablePagesSteps(this.host, pages);
+    else if (pages.length > 0) this.#retire(() => this.host.run(freeTablePagesSteps(this.host, pages)));
+  }
+
+  /** All private frames of a leaf become shared ones with one reference, the leaf's. */
+  freezeLeaf(leaf: number): void {
+    const { host, words } = this;
+    for (let i = 0; i < LEAF_PAGES; i++) {
+      const at = leaf * 1024 + i * ENTRY_WORDS;
+      if (stateOf(words[at]) !== PRIVATE) continue;
+      const frame = frameOf(words[at]);
+      becomeShared(host, frame, 1);
+      const chunk = Math.floor((frame - host.firstFrame) / LEAF_PAGES);
+      Atomics.sub(host.owned, this.vm * host.map.chunkCount + chunk, 1);
+      Atomics.sub(words, this.account + VM_CHARGED, 1);
+      Atomics.sub(words, this.account + VM_PRIVATE, 1);
+      Atomics.add(words, this.account + VM_SHARED, 1);
+      Atomics.store(words, at, SHARED | ALIASED | frame);
+    }
+  }
+
+  /** Counts the pages of a leaf that came from, or goes to, another VM of a fork. */
+  countLeaf(leaf: number, sign = 1): void {
+    for (let i = 0; i < LEAF_PAGES; i++) {
+      const counter = counterOf(stateOf(this.words[leaf * 1024 + i * ENTRY_WORDS]));
+      if (counter >= 0) Atomics.add(this.words, this.account + counter, sign);
+    }
+    Atomics.add(this.words, this.account + VM_TABLES, sign);
+  }
+
+  uncountLeaf(leaf: number): void {
+    this.countLeaf(leaf, -1);
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * Frames kept ready for one VM, so that a fault takes one without a lock.
+ *
+ * The stack lies in the VM's entry of host-memory and is charged to the VM. What the VM frees lands here first, so a page that is
+ * freed and one that is needed soon after meet without the pool; above twice a batch the surplus goes back.
+ */
+import { giveBackSteps, refillSteps, takeHandy, type FrameUse } from '../host-memory/allocation.ts';
+import type { Steps } from '../host-memory/steps.ts';
+import { HANDY_BATCH, HANDY_MAX, VM_HANDY, VM_HANDY_CAPACITY, VM_PRIVATE, VM_PROMISED } from '../host-memory/tables.ts';
+import type { GuestMemory } from './guest-memory.ts';
+
+/** A refill's size: a batch, but never beyond what the VM was promised. */
+function batchFor(guest: GuestMemory): number {
+  const { words, account } = guest;
+  const commitment = words[account + VM_PROMISED] - words[account + VM_PRIVATE];
+  return Math.max(1, Math.min(words[HANDY_BATCH], commitment));
+}
+
+/**
+ * A frame in the owner's hands (the transit slot), with HANDY_CLEAN when it is known to be zero. 0: the pool is dry and the VM is in
+ * the queue; nothing has changed.
+ */
+export function* frameInHandSteps(guest: GuestMemory, use: FrameUse): Steps<number> {
+  const { host, vm } = guest;
+  const handy = takeHandy(host, vm);
+  if (handy !== 0) return handy;
+  if (!(yield* refillSteps(host, vm, batchFor(guest), 1, use))) return 0;
+  return takeHandy(host, vm);
+}
+
+/** Gives the surplus back when freeing made the stack deep. */
+export function* trimSteps(guest: GuestMemory): Steps<void> {
+  const { words, account } = guest;
+  const depth = words[account + VM_HANDY];
+  if (depth > words[HANDY_MAX]) yield* giveBackSteps(guest.host, guest.vm, depth - words[HANDY_BATCH]);
+}
+
+/** Keeps room on the stack for a long run of frees. */
+export function* keepRoomSteps(guest: GuestMemory): Steps<void> {
+  const { words, account } = guest;
+  if (words[account + VM_HANDY] >= VM_HANDY_CAPACITY - 8) yield* giveBackSteps(guest.host, guest.vm, words[account + VM_HANDY]);
+}
+
+/** An idle VM keeps nothing ready. */
+export function* giveAllBackSteps(guest: GuestMemory): Steps<void> {
+  yield* giveBackSteps(guest.host, guest.vm, guest.words[guest.account + VM_HANDY]);
+}

@@ -1,0 +1,120 @@
+/**
+ * The two ways an entry changes, and all that goes with them: `gainFrame` (the page gets a private frame) and
+ * `loseContentSteps` (what it had is freed). Counts, transit slots, TLB grants and code generations are kept right here and nowhere else.
+ *
+ * Order when content is lost: entry, then grants, then the frame. A frame is never free while a grant leads to it.
+ */
+import { CHUNK_FRAMES } from '../layout/arena.ts';
+import { putHandy } from '../host-memory/allocation.ts';
+import { becomePrivate, bumpCode, dropReferenceSteps, holdsCode } from '../host-memory/frame-table.ts';
+import type { Steps } from '../host-memory/steps.ts';
+import {
+  VM_ABSENT,
+  VM_BALLOONED,
+  VM_CHARGED,
+  VM_PRIVATE,
+  VM_RETURNED,
+  VM_ROM,
+  VM_SHARED,
+  VM_TRANSIT_FRAME,
+  VM_TRANSIT_GAIN,
+  VM_TRANSIT_REFERENCE,
+} from '../host-memory/tables.ts';
+import type { GuestMemory } from './guest-memory.ts';
+import { ABSENT, ALIASED, BALLOONED, ENTRY_STAMP, frameOf, PRIVATE, REQUESTED, SHARED, stateOf } from './page-entry.ts';
+
+/** The counter of the account that counts pages of this state; -1 for `Zero`, which is what is left of the promise. */
+export function counterOf(state: number): number {
+  switch (state) {
+    case PRIVATE:
+      return VM_PRIVATE;
+    case SHARED:
+      return VM_SHARED;
+    case BALLOONED:
+      return VM_BALLOONED;
+    case ABSENT:
+      return VM_ABSENT;
+    default:
+      return -1;
+  }
+}
+
+/** Writes an entry's word 0 and keeps the counts. */
+export function setEntry(guest: GuestMemory, at: number, next: number): void {
+  const { words, account } = guest;
+  const before = counterOf(stateOf(words[at]));
+  const after = counterOf(stateOf(next));
+  Atomics.store(words, at, next);
+  if (before === after) return;
+  if (before >= 0) Atomics.sub(words, account + before, 1);
+  if (after >= 0) Atomics.add(words, account + after, 1);
+}
+
+/** A private page is written from here on in the current epoch: the stamp, then (after the fence that a store is) the grant. */
+export function stamp(guest: GuestMemory, at: number): void {
+  Atomics.store(guest.words, at + ENTRY_STAMP, guest.epoch);
+}
+
+/** The frame in hand becomes the page's. Its bytes are right already. Empties the transit slot. */
+export function gainFrame(guest: GuestMemory, page: number, at: number, frame: number): void {
+  becomePrivate(guest.host, frame, guest.vm, page);
+  setEntry(guest, at, PRIVATE | frame);
+  guest.words[guest.account + VM_TRANSIT_FRAME] = 0;
+}
+
+/** A frame that was shared, and is this VM's alone now, is charged to it. */
+export function chargeConverted(guest: GuestMemory, frame: number): void {
+  const { host, vm, words } = guest;
+  Atomics.add(host.owned, vm * host.map.chunkCount + Math.floor((frame - host.firstFrame) / CHUNK_FRAMES), 1);
+  Atomics.add(words, guest.account + VM_CHARGED, 1);
+}
+
+/** Decoded code of a frame that is about to be written must not be run again. */
+export function forgetCode(guest: GuestMemory, frame: number): void {
+  if (!holdsCode(guest.host, frame)) return;
+  bumpCode(guest.host, frame);
+  guest.tlb?.dropFrame(frame);
+}
+
+/** Gives up the reference in the transit slot; a frame that nobody else had becomes handy here. */
+export function* dropTransitReferenceSteps(guest: GuestMemory): Steps<void> {
+  const { host, vm, words, account } = guest;
+  const frame = words[account + VM_TRANSIT_REFERENCE];
+  if (frame === 0) return;
+  const last = yield* dropReferenceSteps(host, frame);
+  words[account + VM_TRANSIT_REFERENCE] = 0;
+  if (!last) return;
+  chargeConverted(guest, frame);
+  putHandy(host, vm, frame);
+}
+
+/**
+ * Replaces what a page is by `next` (which is not private), and frees what it had. The leaf is this VM's alone, the page not
+ * held. `grantsDropped`: the caller has emptied the TLB already.
+ */
+export function* loseContentSteps(guest: GuestMemory, page: number, at: number, next: number, grantsDropped: boolean): Steps<void> {
+  const { host, vm, words, account } = guest;
+  yield 'page:lose';
+  const entry = Atomics.load(words, at);
+  const state = stateOf(entry);
+  const frame = frameOf(entry);
+  if (state === PRIVATE) words[account + VM_TRANSIT_FRAME] = frame;
+  else if (state === SHARED) words[account + VM_TRANSIT_REFERENCE] = frame;
+  setEntry(guest, at, next);
+  if (stateOf(next) === SHARED) words[account + VM_TRANSIT_GAIN] = 0;
+  if (state === ABSENT) guest.forgetAbsent(page, frame, (entry & REQUESTED) !== 0);
+  yield 'page:drop-grants';
+  if (!grantsDropped) {
+    if (state === PRIVATE || (state === SHARED && (entry & ALIASED) !== 0)) guest.tlb?.dropFrame(frame);
+    else if ((entry & ALIASED) !== 0 && (stateOf(next) === SHARED || stateOf(next) === ABSENT)) guest.tlb?.dropFrame(host.zeroFrame);
+  }
+  yield 'page:free';
+  if (state === PRIVATE) putHandy(host, vm, frame);
+  else if (state === SHARED) yield* dropTransitReferenceSteps(guest);
+  if (state === PRIVATE || state === SHARED) Atomics.add(words, account + VM_RETURNED, 1);
+}
+
+/** ROM pages are counted beside the promise. */
+export function countRom(guest: GuestMemory, pages: number): void {
+  Atomics.add(guest.words, guest.account + VM_ROM, pages);
+}
