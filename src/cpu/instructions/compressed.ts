@@ -107,8 +107,19 @@ const QUADRANT_2: readonly Row[] = [
 
 const QUADRANTS = [QUADRANT_0, QUADRANT_1, QUADRANT_2];
 
+/** Each expansion once it was asked for; null for a reserved encoding. */
+const expanded: (Instruction | null | undefined)[] = new Array(65536);
+
 /** `undefined` for a reserved encoding. `halfword` must be compressed: its low two bits are not 3. */
 export function expandCompressed(halfword: number): Instruction | undefined {
+  const known = expanded[halfword];
+  if (known !== undefined) return known ?? undefined;
+  const expansion = expand(halfword);
+  expanded[halfword] = expansion ?? null;
+  return expansion;
+}
+
+function expand(halfword: number): Instruction | undefined {
   const expansion = QUADRANTS[halfword & 3].find(({ mask, match }) => (halfword & mask) === match)?.expansion;
   if (!expansion) return undefined;
   const { op, rd = 0, rs1 = 0, rs2 = 0, unsigned, signed } = expansion;

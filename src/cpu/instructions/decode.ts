@@ -3,7 +3,7 @@
  * No row: the encoding is reserved, and the instruction illegal.
  */
 import { expandCompressed } from './compressed.ts';
-import type { Definition, Format } from './definition.ts';
+import type { Format } from './definition.ts';
 import { INSTRUCTIONS, OP_NAMES, type OpName } from './table.ts';
 
 /** Fields that the format does not have are 0. */
@@ -24,12 +24,38 @@ export interface Instruction {
 const ROUNDING_MODE_MAX = 4;
 const ROUNDING_MODE_DYNAMIC = 7;
 
+/** A definition with its operand fields worked out. */
+interface Row {
+  readonly op: OpName;
+  readonly format: Format;
+  readonly mask: number;
+  readonly match: number;
+  readonly hasRd: boolean;
+  readonly hasRs1: boolean;
+  readonly hasRs2: boolean;
+  readonly hasRounding: boolean;
+}
+
+const isOneOf = (format: Format, ...formats: readonly Format[]): boolean => formats.includes(format);
+
+const ALL_ROWS: readonly Row[] = OP_NAMES.map((op) => {
+  const { format, mask, match } = INSTRUCTIONS[op];
+  return {
+    op,
+    format,
+    mask,
+    match,
+    hasRd: !isOneOf(format, 'S', 'B', 'NONE'),
+    hasRs1: !isOneOf(format, 'U', 'J', 'NONE'),
+    hasRs2: isOneOf(format, 'R', 'RM', 'R4', 'S', 'B'),
+    hasRounding: isOneOf(format, 'RM', 'R4'),
+  };
+});
+
 /** Rows by opcode (bits 6–2) and funct3, the bits in which nearly all differ. */
-const ROWS: readonly (readonly [OpName, Definition])[][] = Array.from({ length: 256 }, (_, index) => {
+const ROWS: readonly (readonly Row[])[] = Array.from({ length: 256 }, (_, index) => {
   const bits = ((index >>> 3) << 2) | 3 | ((index & 7) << 12);
-  return OP_NAMES.map((op) => [op, INSTRUCTIONS[op]] as const).filter(
-    ([, { mask, match }]) => (bits & mask & 0x707f) === (match & 0x707f),
-  );
+  return ALL_ROWS.filter(({ mask, match }) => (bits & mask & 0x707f) === (match & 0x707f));
 });
 
 export function decode(word: number): Instruction | undefined {
@@ -37,28 +63,22 @@ export function decode(word: number): Instruction | undefined {
 }
 
 function decodeFull(word: number): Instruction | undefined {
-  for (const [op, { format, mask, match }] of ROWS[(((word >>> 2) & 31) << 3) | ((word >>> 12) & 7)]) {
-    if ((word & mask) >>> 0 !== match) continue;
-    const rm = format === 'RM' || format === 'R4' ? (word >>> 12) & 7 : 0;
-    if (rm > ROUNDING_MODE_MAX && rm !== ROUNDING_MODE_DYNAMIC) return undefined;
-    return {
-      op,
-      rd: hasRd(format) ? (word >>> 7) & 31 : 0,
-      rs1: hasRs1(format) ? (word >>> 15) & 31 : 0,
-      rs2: hasRs2(format) ? (word >>> 20) & 31 : 0,
-      rs3: format === 'R4' ? word >>> 27 : 0,
-      rm,
-      imm: immediate(format, word),
-      length: 4,
-    };
-  }
-  return undefined;
+  const rows = ROWS[(((word >>> 2) & 31) << 3) | ((word >>> 12) & 7)];
+  const row = rows.find(({ mask, match }) => (word & mask) >>> 0 === match);
+  if (!row) return undefined;
+  const rm = row.hasRounding ? (word >>> 12) & 7 : 0;
+  if (rm > ROUNDING_MODE_MAX && rm !== ROUNDING_MODE_DYNAMIC) return undefined;
+  return {
+    op: row.op,
+    rd: row.hasRd ? (word >>> 7) & 31 : 0,
+    rs1: row.hasRs1 ? (word >>> 15) & 31 : 0,
+    rs2: row.hasRs2 ? (word >>> 20) & 31 : 0,
+    rs3: row.format === 'R4' ? word >>> 27 : 0,
+    rm,
+    imm: immediate(row.format, word),
+    length: 4,
+  };
 }
-
-const hasRd = (format: Format): boolean => format !== 'S' && format !== 'B' && format !== 'NONE';
-const hasRs1 = (format: Format): boolean => format !== 'U' && format !== 'J' && format !== 'NONE';
-const hasRs2 = (format: Format): boolean =>
-  format === 'R' || format === 'RM' || format === 'R4' || format === 'S' || format === 'B';
 
 /** Unprivileged specification 2.3. */
 function immediate(format: Format, word: number): number {

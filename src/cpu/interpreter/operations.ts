@@ -59,6 +59,7 @@ function* variants(): Generator<Variant> {
 export class OperationSet {
   readonly handlers: readonly Handler[];
   readonly #numbers: ReadonlyMap<string, number>;
+  readonly #rows: Readonly<Record<OpName, Uint16Array>>;
   /** Number of the fused operation by first × 65536 + second. */
   readonly #fused = new Map<number, number>();
 
@@ -67,6 +68,7 @@ export class OperationSet {
     const known = fusedPairs.map((key): Handler => ({ key, parts: key.split('+').map((part) => found(single, part)) }));
     this.handlers = [...[...single].map(([key, variant]) => ({ key, parts: [variant] })), ...known];
     this.#numbers = new Map(this.handlers.map(({ key }, i) => [key, i + FIRST_HANDLER]));
+    this.#rows = Object.fromEntries(OP_NAMES.map((op) => [op, this.#rowOf(op)])) as Record<OpName, Uint16Array>;
     for (const { key, parts } of known) {
       const [first, second] = parts.map((part) => found(this.#numbers, variantKey(part)));
       this.#fused.set(first * 65536 + second, found(this.#numbers, key));
@@ -83,12 +85,23 @@ export class OperationSet {
   }
 
   /** The operation for a decoded instruction. `far`: its target, if it has one, is not in its page. */
-  numberOf(instruction: Instruction, far: boolean): number {
-    const { op, rd, length } = instruction;
+  numberOf({ op, rd, length }: Instruction, far: boolean): number {
+    return this.#rows[op][(length === 2 ? 4 : 0) + (rd === 0 ? 2 : 0) + (far ? 1 : 0)];
+  }
+
+  /** All eight numbers of an instruction, in the order of `numberOf`. */
+  #rowOf(op: OpName): Uint16Array {
     const { pure, writesRd } = TRAITS[op];
-    if (pure && (rd === 0 || !writesRd)) return length === 4 ? NOP4 : NOP2;
-    const variant = { op, length, discards: rd === 0 && hasDiscardVariant(op), far: far && hasTarget(op) };
-    return found(this.#numbers, variantKey(variant));
+    const row = new Uint16Array(8);
+    for (let i = 0; i < 8; i++) {
+      const length = (i & 4) !== 0 ? 2 : 4;
+      if (length === 2 && !COMPRESSED_OPS.has(op)) continue;
+      const rdIsZero = (i & 2) !== 0;
+      const variant = { op, length, discards: rdIsZero && hasDiscardVariant(op), far: (i & 1) !== 0 && hasTarget(op) } as const;
+      if (pure && (rdIsZero || !writesRd)) row[i] = length === 4 ? NOP4 : NOP2;
+      else row[i] = found(this.#numbers, variantKey(variant));
+    }
+    return row;
   }
 
   /** The operation that does both, or 0. */
