@@ -95,11 +95,10 @@ export async function hartMachine(): Promise<HartMachine> {
     hart.enter();
     const result = hart.run(INSTRUCTIONS_MAX);
     hart.leave();
-    if (result !== 'idle') throw new Error(`program ${program.seed} ended with ${result} ${hart.stuckReport}`);
     instructions += state.retired - 1;
     const { registers, wide } = state;
     return {
-      stop: stopFor(wide[WIDE.SCAUSE]),
+      stop: result === 'idle' ? stopFor(wide[WIDE.SCAUSE]) : STOP.endless,
       pc: wide[WIDE.SEPC] >>> 0,
       x: new Uint32Array(registers.slice(REG_X / 4, REG_X / 4 + 64).buffer),
       f: new Uint32Array(registers.slice(REG_F / 4, REG_F / 4 + 64).buffer),

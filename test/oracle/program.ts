@@ -27,8 +27,8 @@ export interface Program {
   readonly dataSeed: number;
 }
 
-/** Why the program stopped; the values are the signals of the same names. */
-export const STOP = { illegal: 4, breakpoint: 5, misaligned: 7, fault: 11 } as const;
+/** Why the program stopped: the signals of the same meaning, or 0 when it had to be stopped. */
+export const STOP = { endless: 0, illegal: 4, breakpoint: 5, misaligned: 7, fault: 11 } as const;
 
 export interface Final {
   readonly stop: number;
