@@ -7,9 +7,9 @@ import type { Steps } from '../host-memory/steps.ts';
 import { HANDY_CLEAN } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { frameInHandSteps, trimSteps } from './handy-frames.ts';
+import { gainFrame, loseContentSteps } from './page-change.ts';
 import { ABSENT, ALIASED, FRAME_MASK, frameOf, PRIVATE, REQUESTED, ROM, SHARED, stateOf, ZERO } from './page-entry.ts';
 import { ownEntrySteps } from './page-table.ts';
-import { gainFrame, loseContentSteps } from './page-change.ts';
 
 /** Where absent pages come from. Calls come on the VM's thread and must not block. */
 export interface PageSource {

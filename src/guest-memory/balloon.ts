@@ -6,10 +6,10 @@
 import { PAGE_SIZE } from '../base/numbers.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { keepRoomSteps, trimSteps } from './handy-frames.ts';
+import { trimSteps } from './handy-frames.ts';
+import { loseContentSteps, loseQuicklySteps, setEntry } from './page-change.ts';
 import { ABSENT, ALIASED, BALLOONED, LEAF_PAGES, PRIVATE, ROM, SHARED, stateOf, ZERO } from './page-entry.ts';
 import { entryOf, inSharedLeaf, ownEntrySteps } from './page-table.ts';
-import { loseContentSteps, setEntry } from './page-change.ts';
 
 /** From this many pages on, one drop of the whole TLB is cheaper than looking for each frame. */
 const DROP_ALL_PAGES = 16;
@@ -56,8 +56,7 @@ export function* discardSteps(guest: GuestMemory, page: number, end: number): St
     if (loses && !guest.holds.isHeld(page)) {
       if (inSharedLeaf(guest, page)) at = yield* ownEntrySteps(guest, page);
       if (at === 0) break;
-      yield* loseContentSteps(guest, page, at, ZERO, grantsDropped);
-      yield* keepRoomSteps(guest);
+      yield* loseQuicklySteps(guest, page, at, ZERO, grantsDropped);
       changed++;
     }
     page++;

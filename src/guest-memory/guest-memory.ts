@@ -23,7 +23,9 @@ import { balloonSteps, deflateSteps, discardSteps, wholePages } from './balloon.
 import { giveAllBackSteps } from './handy-frames.ts';
 import { HoldTable, holdSteps, restampHeld } from './holds.ts';
 import { powerOffSteps, resetSteps } from './life.ts';
+import { counterOf } from './page-change.ts';
 import {
+  ABSENT,
   ALIASED,
   ENTRY_STAMP,
   ENTRY_WORDS,
@@ -36,9 +38,7 @@ import {
   ROM,
   SHARED,
   stateOf,
-  ABSENT,
 } from './page-entry.ts';
-import { counterOf } from './page-change.ts';
 import { entryOf, inSharedLeaf, markUnmade } from './page-table.ts';
 import { RamRanges } from './ram-ranges.ts';
 import { addRomSteps, mapFileBackedSteps, mapSharedSteps } from './shared-pages.ts';

@@ -4,9 +4,9 @@
  * The stack lies in the VM's entry of host-memory and is charged to the VM. What the VM frees lands here first, so a page that is
  * freed and one that is needed soon after meet without the pool; above twice a batch the surplus goes back.
  */
-import { giveBackSteps, refillSteps, takeHandy, type FrameUse } from '../host-memory/allocation.ts';
+import { type FrameUse, giveBackSteps, refillSteps, takeHandy } from '../host-memory/allocation.ts';
 import type { Steps } from '../host-memory/steps.ts';
-import { HANDY_BATCH, HANDY_MAX, VM_HANDY, VM_HANDY_CAPACITY, VM_PRIVATE, VM_PROMISED } from '../host-memory/tables.ts';
+import { HANDY_BATCH, HANDY_MAX, VM_HANDY, VM_PRIVATE, VM_PROMISED } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
 
 /** A refill's size: a batch, but never beyond what the VM was promised. */
@@ -33,12 +33,6 @@ export function* trimSteps(guest: GuestMemory): Steps<void> {
   const { words, account } = guest;
   const depth = words[account + VM_HANDY];
   if (depth > words[HANDY_MAX]) yield* giveBackSteps(guest.host, guest.vm, depth - words[HANDY_BATCH]);
-}
-
-/** Keeps room on the stack for a long run of frees. */
-export function* keepRoomSteps(guest: GuestMemory): Steps<void> {
-  const { words, account } = guest;
-  if (words[account + VM_HANDY] >= VM_HANDY_CAPACITY - 8) yield* giveBackSteps(guest.host, guest.vm, words[account + VM_HANDY]);
 }
 
 /** An idle VM keeps nothing ready. */

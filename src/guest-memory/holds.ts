@@ -11,8 +11,8 @@ import { retainSteps } from '../host-memory/frame-table.ts';
 import { releaseManySteps } from '../host-memory/shared-frames.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { frameOf, MUST_WAIT, SHARED, stateOf } from './page-entry.ts';
 import { forgetCode, stamp } from './page-change.ts';
+import { frameOf, MUST_WAIT, SHARED, stateOf } from './page-entry.ts';
 import { entryOf } from './page-table.ts';
 import { secureForWriteSteps } from './write-fault.ts';
 

@@ -19,10 +19,10 @@ import {
   VM_TRANSIT_REFERENCE,
 } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { giveAllBackSteps, keepRoomSteps } from './handy-frames.ts';
+import { giveAllBackSteps } from './handy-frames.ts';
+import { dropTransitReferenceSteps, loseQuicklySteps } from './page-change.ts';
 import { ENTRY_WORDS, LEAF_PAGES, ROM, stateOf, ZERO } from './page-entry.ts';
 import { DIRECTORY_SLOTS, dropLeafSteps, SHARED_LEAF, TABLE_PAGE } from './page-table.ts';
-import { dropTransitReferenceSteps, loseContentSteps } from './page-change.ts';
 
 /** All RAM becomes `Zero`, the balloon is empty, ROM stays. 'wait' while device requests hold pages: cancel them and call again. */
 export function* resetSteps(guest: GuestMemory): Steps<'ok' | 'wait'> {
@@ -78,7 +78,8 @@ function* wipeSteps(guest: GuestMemory, romToo: boolean): Steps<void> {
     }
     let kept = false;
     for (let k = 0; k < DIRECTORY_SLOTS; k++) {
-      if (!(yield* wipeSlotSteps(guest, directory * 1024 + k, (i * DIRECTORY_SLOTS + k) * LEAF_PAGES, romToo, tables))) kept = true;
+      if (!(yield* wipeSlotSteps(guest, directory * 1024 + k, (i * DIRECTORY_SLOTS + k) * LEAF_PAGES, romToo, tables)))
+        kept = true;
     }
     if (kept) continue;
     Atomics.store(words, root + i, 0);
@@ -113,10 +114,7 @@ function* wipeSlotSteps(guest: GuestMemory, slot: number, firstPage: number, rom
       continue;
     }
     if (stateOf(words[at]) === ZERO) words[at] = ZERO;
-    else {
-      yield* loseContentSteps(guest, firstPage + i, at, ZERO, true);
-      yield* keepRoomSteps(guest);
-    }
+    else yield* loseQuicklySteps(guest, firstPage + i, at, ZERO, true);
   }
   if (kept) return false;
   Atomics.store(words, slot, 0);

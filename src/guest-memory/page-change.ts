@@ -4,14 +4,19 @@
  *
  * Order when content is lost: entry, then grants, then the frame. A frame is never free while a grant leads to it.
  */
-import { CHUNK_FRAMES } from '../layout/arena.ts';
-import { putHandy } from '../host-memory/allocation.ts';
+
+import { giveBackSteps, putHandy } from '../host-memory/allocation.ts';
+import { domainOfFrame, inPrivateChunk } from '../host-memory/chunk-set.ts';
 import { becomePrivate, bumpCode, dropReferenceSteps, holdsCode } from '../host-memory/frame-table.ts';
+import { freeOrphansSteps } from '../host-memory/shared-frames.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import {
   VM_ABSENT,
   VM_BALLOONED,
   VM_CHARGED,
+  VM_DOMAIN,
+  VM_HANDY,
+  VM_HANDY_CAPACITY,
   VM_PRIVATE,
   VM_RETURNED,
   VM_ROM,
@@ -20,8 +25,12 @@ import {
   VM_TRANSIT_GAIN,
   VM_TRANSIT_REFERENCE,
 } from '../host-memory/tables.ts';
+import { CHUNK_FRAMES } from '../layout/arena.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { ABSENT, ALIASED, BALLOONED, ENTRY_STAMP, frameOf, PRIVATE, REQUESTED, SHARED, stateOf } from './page-entry.ts';
+
+/** A handy stack this deep has no room for a long run of frees any more. */
+const HANDY_FULL = VM_HANDY_CAPACITY - 8;
 
 /** The counter of the account that counts pages of this state; -1 for `Zero`, which is what is left of the promise. */
 export function counterOf(state: number): number {
@@ -76,7 +85,14 @@ export function forgetCode(guest: GuestMemory, frame: number): void {
   guest.tlb?.dropFrame(frame);
 }
 
-/** Gives up the reference in the transit slot; a frame that nobody else had becomes handy here. */
+/** True when a frame that was shared may serve this VM's private pages: domains never share a chunk. */
+export const inOwnDomain = (guest: GuestMemory, frame: number): boolean =>
+  domainOfFrame(guest.host, frame) === guest.words[guest.account + VM_DOMAIN];
+
+/**
+ * Gives up the reference in the transit slot. A frame that nobody else had becomes handy here if it lies among this domain's private
+ * ones (a fork's other half has gone); else it goes back to its shared chunk.
+ */
 export function* dropTransitReferenceSteps(guest: GuestMemory): Steps<void> {
   const { host, vm, words, account } = guest;
   const frame = words[account + VM_TRANSIT_REFERENCE];
@@ -84,15 +100,35 @@ export function* dropTransitReferenceSteps(guest: GuestMemory): Steps<void> {
   const last = yield* dropReferenceSteps(host, frame);
   words[account + VM_TRANSIT_REFERENCE] = 0;
   if (!last) return;
+  if (!inPrivateChunk(host, frame) || !inOwnDomain(guest, frame)) {
+    yield* freeOrphansSteps(host, [frame]);
+    return;
+  }
   chargeConverted(guest, frame);
   putHandy(host, vm, frame);
+}
+
+/** A private page, to which no grant leads, becomes `next`; its frame becomes handy. */
+export function losePrivate(guest: GuestMemory, at: number, next: number): void {
+  const { host, vm, words, account } = guest;
+  const frame = frameOf(words[at]);
+  words[account + VM_TRANSIT_FRAME] = frame;
+  setEntry(guest, at, next);
+  putHandy(host, vm, frame);
+  Atomics.add(words, account + VM_RETURNED, 1);
 }
 
 /**
  * Replaces what a page is by `next` (which is not private), and frees what it had. The leaf is this VM's alone, the page not
  * held. `grantsDropped`: the caller has emptied the TLB already.
  */
-export function* loseContentSteps(guest: GuestMemory, page: number, at: number, next: number, grantsDropped: boolean): Steps<void> {
+export function* loseContentSteps(
+  guest: GuestMemory,
+  page: number,
+  at: number,
+  next: number,
+  grantsDropped: boolean,
+): Steps<void> {
   const { host, vm, words, account } = guest;
   yield 'page:lose';
   const entry = Atomics.load(words, at);
@@ -106,12 +142,27 @@ export function* loseContentSteps(guest: GuestMemory, page: number, at: number, 
   yield 'page:drop-grants';
   if (!grantsDropped) {
     if (state === PRIVATE || (state === SHARED && (entry & ALIASED) !== 0)) guest.tlb?.dropFrame(frame);
-    else if ((entry & ALIASED) !== 0 && (stateOf(next) === SHARED || stateOf(next) === ABSENT)) guest.tlb?.dropFrame(host.zeroFrame);
+    else if ((entry & ALIASED) !== 0 && (stateOf(next) === SHARED || stateOf(next) === ABSENT))
+      guest.tlb?.dropFrame(host.zeroFrame);
   }
   yield 'page:free';
   if (state === PRIVATE) putHandy(host, vm, frame);
   else if (state === SHARED) yield* dropTransitReferenceSteps(guest);
   if (state === PRIVATE || state === SHARED) Atomics.add(words, account + VM_RETURNED, 1);
+}
+
+/** As `loseContentSteps`, for many pages in a row: keeps room on the handy stack, and takes the common case without a generator. */
+export function* loseQuicklySteps(
+  guest: GuestMemory,
+  page: number,
+  at: number,
+  next: number,
+  grantsDropped: boolean,
+): Steps<void> {
+  yield 'page:lose';
+  if (grantsDropped && stateOf(guest.words[at]) === PRIVATE) losePrivate(guest, at, next);
+  else yield* loseContentSteps(guest, page, at, next, grantsDropped);
+  if (guest.words[guest.account + VM_HANDY] >= HANDY_FULL) yield* giveBackSteps(guest.host, guest.vm, HANDY_FULL);
 }
 
 /** ROM pages are counted beside the promise. */

@@ -7,10 +7,10 @@
  * count leaves. ALIASED_SLOT: no table is below, but read grants of zero pages were given there.
  */
 import { retainSteps } from '../host-memory/frame-table.ts';
+import { releaseManySteps } from '../host-memory/shared-frames.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { allocateTablePageSteps, freeTablePagesSteps, tablePageWord } from '../host-memory/table-pages.ts';
 import { VM_TABLES } from '../host-memory/tables.ts';
-import { releaseManySteps } from '../host-memory/shared-frames.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { ALIASED, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, SHARED, stateOf } from './page-entry.ts';
 

@@ -3,14 +3,14 @@
  */
 import { PAGE_SIZE } from '../base/numbers.ts';
 import { retainSteps } from '../host-memory/frame-table.ts';
-import type { Steps } from '../host-memory/steps.ts';
 import { allocateSharedSteps, releaseManySteps } from '../host-memory/shared-frames.ts';
+import type { Steps } from '../host-memory/steps.ts';
 import { VM_DOMAIN, VM_TRANSIT_GAIN } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { trimSteps } from './handy-frames.ts';
+import { countRom, loseContentSteps, setEntry } from './page-change.ts';
 import { LEAF_PAGES, ROM, SHARED } from './page-entry.ts';
 import { entryOf, ownEntrySteps } from './page-table.ts';
-import { countRom, loseContentSteps, setEntry } from './page-change.ts';
 
 /** The page becomes a view of `frame`, whose reference the caller passes on. False: it stays the caller's, and nothing changed. */
 export function* mapSharedSteps(guest: GuestMemory, page: number, frame: number): Steps<boolean> {
@@ -29,7 +29,11 @@ export function* mapSharedSteps(guest: GuestMemory, page: number, frame: number)
 }
 
 /** Consecutive pages become views of these frames; each gets a reference of its own. Repeatable after 'wait'. */
-export function* mapFileBackedSteps(guest: GuestMemory, address: number, frames: readonly number[]): Steps<'ok' | 'wait' | 'fault'> {
+export function* mapFileBackedSteps(
+  guest: GuestMemory,
+  address: number,
+  frames: readonly number[],
+): Steps<'ok' | 'wait' | 'fault'> {
   if (address % PAGE_SIZE !== 0) return 'fault';
   const first = address / PAGE_SIZE;
   for (let i = 0; i < frames.length; i++) {

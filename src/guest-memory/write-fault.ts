@@ -4,14 +4,23 @@
  * The hot path (already private, already stamped) is in guest-memory.ts and does not come here. Every way out of here with a frame
  * has stamped the page with the current epoch before anybody can write it; every way out without one has changed nothing.
  */
-import { HANDY_CLEAN, VM_TRANSIT_REFERENCE } from '../host-memory/tables.ts';
+
 import { becomePrivate, convertToPrivateSteps } from '../host-memory/frame-table.ts';
 import type { Steps } from '../host-memory/steps.ts';
+import { HANDY_CLEAN, VM_TRANSIT_REFERENCE } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { frameInHandSteps, trimSteps } from './handy-frames.ts';
+import {
+  chargeConverted,
+  dropTransitReferenceSteps,
+  forgetCode,
+  gainFrame,
+  inOwnDomain,
+  setEntry,
+  stamp,
+} from './page-change.ts';
 import { ALIASED, BALLOONED, frameOf, MUST_WAIT, NOT_RAM, PRIVATE, ROM, SHARED, stateOf, ZERO } from './page-entry.ts';
 import { ownEntrySteps } from './page-table.ts';
-import { chargeConverted, dropTransitReferenceSteps, forgetCode, gainFrame, setEntry, stamp } from './page-change.ts';
 
 /** Secures the page for writing. The frame, NOT_RAM for ROM, or MUST_WAIT. */
 export function* secureForWriteSteps(guest: GuestMemory, page: number): Steps<number> {
@@ -57,7 +66,7 @@ function* breakZeroSteps(guest: GuestMemory, page: number, at: number, entry: nu
 function* breakSharedSteps(guest: GuestMemory, page: number, at: number, entry: number): Steps<number> {
   const { host, vm, words, account } = guest;
   const old = frameOf(entry);
-  if (yield* convertToPrivateSteps(host, old)) {
+  if (inOwnDomain(guest, old) && (yield* convertToPrivateSteps(host, old))) {
     // Same frame, so grants for reading stay right.
     becomePrivate(host, old, vm, page);
     chargeConverted(guest, old);

@@ -41,8 +41,7 @@ function keptFrom(host: HostMemory, use: FrameUse): number {
 }
 
 /** Free frames that this use may take now. A hint outside the critical section of "chunk set". */
-export const available = (host: HostMemory, use: FrameUse): number =>
-  Atomics.load(host.words, FREE_FRAMES) - keptFrom(host, use);
+export const available = (host: HostMemory, use: FrameUse): number => Atomics.load(host.words, FREE_FRAMES) - keptFrom(host, use);
 
 /** Moves `count` frames onto the VM's handy stack and charges them. "chunk set" is held; they are there. */
 function moveToHandy(host: HostMemory, vm: number, count: number): void {

@@ -39,7 +39,8 @@ export function planArena(plan: ArenaPlan): ArenaMap {
   const tablePageCount = tablePageBytes / PAGE_SIZE;
   const frameTable = roundUp(chunkTable + chunkTableBytes(chunkCount, vmCountMax, tablePageCount), PAGE_SIZE);
   // Frames are numbered from address 0, so the table's length depends on where it ends; frames below the first chunk have no entry in use.
-  const afterFrameTable = (arenaBytes: number): number => roundUp(frameTable + (arenaBytes / PAGE_SIZE) * FRAME_ENTRY_SIZE, PAGE_SIZE);
+  const afterFrameTable = (arenaBytes: number): number =>
+    roundUp(frameTable + (arenaBytes / PAGE_SIZE) * FRAME_ENTRY_SIZE, PAGE_SIZE);
   const fixedBytes = tablePageBytes + PAGE_SIZE + threadCount * decodeCacheBytes;
   let arenaBytes = CHUNK_SIZE;
   let framesStart = 0;
@@ -51,7 +52,10 @@ export function planArena(plan: ArenaPlan): ArenaMap {
   }
   if (arenaBytes > ARENA_MAX || framesStart > ARENA_MAX / 2) {
     const most = Math.floor((ARENA_MAX - framesStart) / CHUNK_SIZE) * 2;
-    throw new ShoalError('bad-argument', `A pool of ${poolBytes / 2 ** 20} MiB does not fit one 4 GiB arena; at most about ${most} MiB do.`);
+    throw new ShoalError(
+      'bad-argument',
+      `A pool of ${poolBytes / 2 ** 20} MiB does not fit one 4 GiB arena; at most about ${most} MiB do.`,
+    );
   }
   const zeroFrameAt = afterFrameTable(arenaBytes);
   const tablePagesStart = zeroFrameAt + PAGE_SIZE;

@@ -37,6 +37,14 @@ import {
 export const chunkEntry = (host: HostMemory, chunk: number): number => host.chunkWords + chunk * CHUNK_WORDS;
 export const chunkOfFrame = (host: HostMemory, frame: number): number => Math.floor((frame - host.firstFrame) / CHUNK_FRAMES);
 
+/** The domain of the chunk that this frame, which is in use, lies in. No lock: a chunk in use keeps its domain. */
+export const domainOfFrame = (host: HostMemory, frame: number): number =>
+  Atomics.load(host.words, chunkEntry(host, chunkOfFrame(host, frame)) + CHUNK_DOMAIN);
+
+/** True when the frame, which is in use, lies among private frames. */
+export const inPrivateChunk = (host: HostMemory, frame: number): boolean =>
+  Atomics.load(host.words, chunkEntry(host, chunkOfFrame(host, frame)) + CHUNK_STATE) === CHUNK_PRIVATE;
+
 /** The set where a chunk of this state, domain and fullness belongs; -1 when it is full or on its way out. */
 function setFor(host: HostMemory, entry: number): number {
   const words = host.words;

@@ -1,9 +1,20 @@
 /** Writes the tables of a fresh pool. What is all zero in a new memory is written too, so that a test can format one again. */
-import { BITMAP_WORDS, CHUNK_CLEAN_BITS, CHUNK_FREE_BITS, CHUNK_FREE_COUNT } from './tables.ts';
+
 import { CHUNK_FRAMES, CONTROL_PAGE, THREAD_BLOCKS } from '../layout/arena.ts';
 import { chunkEntry, relink } from './chunk-set.ts';
 import type { HostMemory } from './host-memory.ts';
-import { BREAK_RESERVE, EMERGENCY_RESERVE, FREE_FRAMES, HANDY_BATCH, HANDY_MAX, PROMISE_LIMIT_PAGES } from './tables.ts';
+import {
+  BITMAP_WORDS,
+  BREAK_RESERVE,
+  CHUNK_CLEAN_BITS,
+  CHUNK_FREE_BITS,
+  CHUNK_FREE_COUNT,
+  EMERGENCY_RESERVE,
+  FREE_FRAMES,
+  HANDY_BATCH,
+  HANDY_MAX,
+  PROMISE_LIMIT_PAGES,
+} from './tables.ts';
 
 export interface PoolSettings {
   readonly promiseLimitPages: number;

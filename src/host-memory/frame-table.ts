@@ -93,8 +93,7 @@ export function becomePrivate(host: HostMemory, frame: number, vm: number, page:
   Atomics.store(host.words, at, frameWord(FRAME_PRIVATE, frameGeneration(word), 0));
 }
 
-export const holdsCode = (host: HostMemory, frame: number): boolean =>
-  host.words[frameEntry(host, frame) + FRAME_OWNER] < 0;
+export const holdsCode = (host: HostMemory, frame: number): boolean => host.words[frameEntry(host, frame) + FRAME_OWNER] < 0;
 
 /** Marks that decoded code of this frame may exist. Several threads may do so at once for a shared frame. */
 export function markCode(host: HostMemory, frame: number): void {

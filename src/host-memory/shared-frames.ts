@@ -2,7 +2,7 @@
  * Frames that live in a domain's shared chunks: pages of image files now, merged pages later. Who asks holds one reference
  * of each, and fills a frame before it tells anyone of it.
  */
-import { frameNumber, type FrameNumber } from '../base/numbers.ts';
+import { type FrameNumber, frameNumber } from '../base/numbers.ts';
 import { available, wakeWaiterSteps } from './allocation.ts';
 import { putFrame, takeFrames } from './chunk-set.ts';
 import { becomeShared, bumpCode, dropReferenceSteps, holdsCode } from './frame-table.ts';
@@ -32,10 +32,15 @@ export function* allocateSharedSteps(host: HostMemory, domain: number, count: nu
 export function* releaseManySteps(host: HostMemory, frames: readonly number[]): Steps<void> {
   const last: number[] = [];
   for (const frame of frames) if (yield* dropReferenceSteps(host, frame)) last.push(frame);
-  if (last.length === 0) return;
+  yield* freeOrphansSteps(host, last);
+}
+
+/** Frees frames whose last reference the caller has just dropped. */
+export function* freeOrphansSteps(host: HostMemory, frames: readonly number[]): Steps<void> {
+  if (frames.length === 0) return;
   yield* lock(host, LOCK_CHUNKS);
   yield 'shared:free';
-  for (const frame of last) {
+  for (const frame of frames) {
     if (holdsCode(host, frame)) bumpCode(host, frame);
     putFrame(host, frame, false);
   }

@@ -5,16 +5,7 @@
  * "chunk set" after its frames are there. So either the waiter saw the frames or the freer sees the waiter: no wake-up is lost.
  */
 import type { HostMemory } from './host-memory.ts';
-import {
-  DOORBELL_STRIDE,
-  DOORBELLS,
-  FREE_FRAMES,
-  NEXT_TICKET,
-  VM_THREAD,
-  VM_TICKET,
-  VM_WANTED,
-  WAITER_COUNT,
-} from './tables.ts';
+import { DOORBELL_STRIDE, DOORBELLS, FREE_FRAMES, NEXT_TICKET, VM_THREAD, VM_TICKET, VM_WANTED, WAITER_COUNT } from './tables.ts';
 
 /** Index of the VM that waits longest, or -1. Reliable under "accounts", else a hint. */
 function firstWaiter(host: HostMemory): number {
