@@ -174,8 +174,7 @@ class ThreadPool implements VmPool {
       threadIndex: index,
       io: this.#io.channels[index] as ThreadSetup['io'],
     };
-    const file = import.meta.url.endsWith('.ts') ? './vcpu-thread/worker.ts' : './vcpu-thread/worker.js';
-    const worker = new Worker(new URL(file, import.meta.url), { workerData: setup, name: `vcpu${index}` });
+    const worker = new Worker(new URL('./vcpu-thread/worker.ts', import.meta.url), { workerData: setup, name: `vcpu${index}` });
     const thread: Thread = { worker, vms: 0 };
     this.#threads[index] = thread;
     await new Promise<void>((resolve, reject) => {

@@ -11,12 +11,12 @@ import { AgentFiles } from './files.ts';
 import { Liveness } from './liveness.ts';
 import { type Port, PortPool } from './port-pool.ts';
 import { AgentProcess, type ExitStatus, exitStatus } from './process.ts';
-import { type CommandOptions, composeCommand, sh } from './shell-code.ts';
+import { type CommandOptions, composeCommand, type ShellCode, sh } from './shell-code.ts';
 
 const CONTROL_PORT = 1;
 const CONNECT_TIMEOUT_MS = 120_000;
 
-export interface ExecOptions extends CommandOptions {
+export interface StreamOptions {
   /** True: `stdin.write` and `stdin.end` reach the process. Default: it reads from /dev/null. */
   readonly stdin?: boolean;
   /** Runs on a pseudo-terminal of this size, in characters; stdin, stdout and stderr are all the terminal. */
@@ -26,6 +26,8 @@ export interface ExecOptions extends CommandOptions {
   /** Aborting kills the process group, or stops waiting for a free port. */
   readonly signal?: AbortSignal;
 }
+
+export interface ExecOptions extends CommandOptions, StreamOptions {}
 
 export interface ConnectOptions {
   /** How long to wait for the guest to boot, milliseconds; default two minutes. */
@@ -98,8 +100,12 @@ export class AgentClient {
    * Starts a process; resolves when it runs and its streams are attached. Waits when all ports are taken.
    * Read its output, or call `discard` on it: what is not read stalls the process.
    */
-  async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<AgentProcess> {
-    const code = composeCommand(command, options);
+  exec(command: string | readonly string[], options: ExecOptions = {}): Promise<AgentProcess> {
+    return this.execCode(composeCommand(command, options), options);
+  }
+
+  /** The same for code that is composed already. */
+  async execCode(code: ShellCode, options: StreamOptions = {}): Promise<AgentProcess> {
     const ports = await this.liveness.guard(this.ports.take(options.tty ? 1 : options.stdin ? 3 : 2, options.signal));
     const [output, error, input] = ports as [Port, Port?, Port?];
     const id = ++this.lastId;
@@ -111,9 +117,9 @@ export class AgentClient {
         options.tty === undefined
           ? sh`run ${`${id}`} ${`${output.index}`} ${`${error?.index}`} ${`${input?.index ?? 0}`}`
           : sh`run_tty ${`${id}`} ${`${output.index}`} ${`${options.tty.rows}`} ${`${options.tty.columns}`}`;
-      await this.liveness.guard(this.control.send(`${run} '${code.replaceAll("'", "'\\''")}'` as typeof code));
+      await this.liveness.guard(this.control.send(`${run} '${code.replaceAll("'", "'\\''")}'` as ShellCode));
       const pid = await this.liveness.guard(running.started.promise);
-      return this.attach(id, pid, running, ports, options);
+      return this.attach(pid, running, ports, options);
     } catch (failure) {
       this.running.delete(id);
       for (const port of ports) this.ports.release(port);
@@ -132,7 +138,7 @@ export class AgentClient {
     this.control.close();
   }
 
-  private attach(id: number, pid: number, running: Running, ports: readonly Port[], options: ExecOptions): AgentProcess {
+  private attach(pid: number, running: Running, ports: readonly Port[], options: StreamOptions): AgentProcess {
     let timedOut = false;
     const [output, error, input] = ports as [Port, Port?, Port?];
     const signal = async (name: string): Promise<void> => {

@@ -5,7 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { ShoalError, type ShoalErrorCode } from '../../base/errors.ts';
-import type { ExecOptions } from './client.ts';
+import type { StreamOptions } from './client.ts';
 import type { AgentProcess } from './process.ts';
 import { quote, type ShellCode, type ShellWord, sh } from './shell-code.ts';
 
@@ -34,7 +34,7 @@ export interface WriteOptions {
 
 /** What this module needs of `AgentClient`. */
 export interface Executor {
-  exec(command: string, options?: ExecOptions): Promise<AgentProcess>;
+  execCode(code: ShellCode, options?: StreamOptions): Promise<AgentProcess>;
 }
 
 /** Type bits of st_mode (Linux, stat.h). */
@@ -44,12 +44,12 @@ const KINDS: ReadonlyMap<number, FileKind> = new Map([
   [0o040000, 'directory'],
   [0o120000, 'symlink'],
 ]);
-/** Guest messages, to our codes; the first that fits. */
+/** Parts of the guest's messages in lower case, to our codes; the first that fits. */
 const REASONS: readonly (readonly [text: string, code: ShoalErrorCode])[] = [
-  ['No such file', 'not-found'],
+  ['no such file', 'not-found'],
   ['nonexistent directory', 'not-found'],
-  ['No space left', 'no-space'],
-  ['File exists', 'name-taken'],
+  ['no space left', 'no-space'],
+  ['file exists', 'name-taken'],
 ];
 const MESSAGE_BYTES_MAX = 4096;
 /** Large pieces would sit in the host's memory while the guest takes them. */
@@ -64,7 +64,7 @@ export class AgentFiles {
 
   /** The content, in order. Errors: `not-found`, `bad-argument` (a directory, no permission). */
   async *read(path: ShellWord): AsyncGenerator<Uint8Array, void> {
-    const process = await this.start(sh`exec /lib/shoal/busybox cat <${path}`);
+    const process = await this.agent.execCode(sh`exec /lib/shoal/busybox cat <${path}`);
     const message = readMessage(process);
     yield* process.stdout;
     await finish(process, message, `read ${show(path)}`);
@@ -74,7 +74,7 @@ export class AgentFiles {
   async write(path: ShellWord, content: Uint8Array | AsyncIterable<Uint8Array>, options: WriteOptions = {}): Promise<void> {
     const into = `${options.append ? '>>' : '>'}${quote(path)}`;
     const mode = options.mode === undefined ? '' : ` && chmod ${(options.mode & 0o7777).toString(8)} ${quote(path)}`;
-    const process = await this.start(`/lib/shoal/busybox cat ${into}${mode}` as ShellCode, { stdin: true });
+    const process = await this.agent.execCode(`/lib/shoal/busybox cat ${into}${mode}` as ShellCode, { stdin: true });
     const message = readMessage(process);
     void process.stdout.discard();
     try {
@@ -128,17 +128,12 @@ export class AgentFiles {
 
   /** Runs code to its end and returns what it printed, a character per byte. */
   private async run(code: ShellCode, what: string): Promise<string> {
-    const process = await this.start(code);
+    const process = await this.agent.execCode(code);
     const message = readMessage(process);
     let output = '';
     for await (const chunk of process.stdout) output += Buffer.from(chunk).toString('latin1');
     await finish(process, message, what);
     return output;
-  }
-
-  private start(code: ShellCode, options?: ExecOptions): Promise<AgentProcess> {
-    // `exec` takes text and sends UTF-8, so the code's bytes go through printf-free quoting of their own.
-    return this.agent.exec(code, { ...options, binary: true });
   }
 }
 
@@ -184,7 +179,7 @@ async function readMessage(process: AgentProcess): Promise<string> {
 async function finish(process: AgentProcess, message: Promise<string>, what: string): Promise<void> {
   const [text, { exitCode }] = await Promise.all([message, process.exit]);
   if (exitCode === 0) return;
-  const code = REASONS.find(([part]) => text.includes(part))?.[1] ?? 'bad-argument';
+  const code = REASONS.find(([part]) => text.toLowerCase().includes(part))?.[1] ?? 'bad-argument';
   throw new ShoalError(code, `The guest could not ${what}: ${text === '' ? `exit code ${exitCode}` : text}.`);
 }
 

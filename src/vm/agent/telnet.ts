@@ -25,16 +25,21 @@ export function encodeTerminalInput(data: Uint8Array): Uint8Array {
 }
 
 export function encodeWindowSize(columns: number, rows: number): Uint8Array {
-  const size = [columns >> 8, columns & 255, rows >> 8, rows & 255];
-  return Uint8Array.from([IAC, SUB_NEGOTIATION, WINDOW_SIZE, ...size.flatMap((byte) => (byte === IAC ? [IAC, IAC] : [byte])), IAC, SUB_NEGOTIATION_END]);
+  // A byte of 255 would have to be doubled, which busybox does not undo here: one character less does no harm.
+  const size = [columns >> 8, columns & 255, rows >> 8, rows & 255].map((byte) => Math.min(byte, IAC - 1));
+  return Uint8Array.from([IAC, SUB_NEGOTIATION, WINDOW_SIZE, ...size, IAC, SUB_NEGOTIATION_END]);
 }
+
+/** The server greets with an empty line, which is not the command's. */
+const GREETING = [13, 13, 10];
 
 /** Takes the terminal's bytes out of the stream; a command may be split over chunks. */
 export class TelnetDecoder {
   private state: 'data' | 'command' | 'option' | 'sub' | 'sub-command' = 'data';
+  private greetingBytes = 0;
 
   decode(chunk: Uint8Array): Uint8Array {
-    if (this.state === 'data' && !chunk.includes(IAC)) return chunk;
+    if (this.state === 'data' && this.greetingBytes >= GREETING.length && !chunk.includes(IAC)) return chunk;
     const out = new Uint8Array(chunk.length);
     let length = 0;
     for (const byte of chunk) if (this.step(byte)) out[length++] = byte;
@@ -46,7 +51,7 @@ export class TelnetDecoder {
     switch (this.state) {
       case 'data':
         if (byte === IAC) this.state = 'command';
-        return byte !== IAC;
+        return byte !== IAC && !this.isGreeting(byte);
       case 'command':
         if (byte >= WILL && byte <= DONT) this.state = 'option';
         else this.state = byte === SUB_NEGOTIATION ? 'sub' : 'data';
@@ -61,5 +66,14 @@ export class TelnetDecoder {
         this.state = byte === SUB_NEGOTIATION_END ? 'data' : 'sub';
         return false;
     }
+  }
+
+  private isGreeting(byte: number): boolean {
+    if (byte === GREETING[this.greetingBytes]) {
+      this.greetingBytes++;
+      return true;
+    }
+    this.greetingBytes = GREETING.length;
+    return false;
   }
 }

@@ -35,6 +35,8 @@ export interface ThreadContext {
 export const RUN_INSTRUCTIONS = 200_000;
 /** A wait for memory shorter than this is nobody's business, ms. */
 const WAIT_REPORT_MS = 50;
+/** DESIGN §4: an idle VM gives its handy frames back within 100 ms. */
+const IDLE_SETTLE_MS = 50;
 const TICKS_PER_MS = TIMEBASE_HZ / 1000;
 
 /** What a machine is made of while it has memory: from start to power-off. */
@@ -65,6 +67,8 @@ export class Machine {
   #starting: TakenRequest | null = null;
   /** Host time (ms) at which an idle hart's timer is due; −Infinity while it is not idle. */
   #wakeAt = Number.NEGATIVE_INFINITY;
+  /** Since when (ms) the hart has nothing to do and still has its handy frames; Infinity when it runs or gave them back. */
+  #idleSince = Number.POSITIVE_INFINITY;
   #waitingSince = Number.POSITIVE_INFINITY;
   #returnedBytes = 0;
   /** Bytes of the serial port since the last look. */
@@ -87,6 +91,17 @@ export class Machine {
     if (body.memory.waiting && !this.#thread.host.waiterMayProceed(body.memory.vm)) return Number.POSITIVE_INFINITY;
     if (body.hart.isInterruptPending()) return Number.NEGATIVE_INFINITY;
     return this.#wakeAt;
+  }
+
+  /** Host time (ms) at which `settle` is due. */
+  settleAt(): number {
+    return this.#body ? this.#idleSince + IDLE_SETTLE_MS : Number.POSITIVE_INFINITY;
+  }
+
+  /** Gives back what only a running hart needs. A hart that is idle for a moment keeps it, or every timer tick would take it anew. */
+  settle(): void {
+    this.#idleSince = Number.POSITIVE_INFINITY;
+    this.#body?.memory.idle();
   }
 
   /** Takes the thread: the hart's registers into the thread block. Only one machine of a thread is entered. */
@@ -113,6 +128,7 @@ export class Machine {
       return;
     }
     this.#clock.start();
+    this.#idleSince = Number.POSITIVE_INFINITY;
     const result = body.hart.run(RUN_INSTRUCTIONS);
     this.#wakeAt = Number.NEGATIVE_INFINITY;
     switch (result) {
@@ -122,11 +138,12 @@ export class Machine {
         break;
       case 'idle':
         this.#notWaiting();
-        this.#wakeAt = performance.now() + body.hart.nextTimer() / TICKS_PER_MS;
-        body.memory.idle();
+        this.#idleSince = performance.now();
+        this.#wakeAt = this.#idleSince + body.hart.nextTimer() / TICKS_PER_MS;
         break;
       case 'wait':
         this.#clock.stop();
+        if (!body.memory.waiting) this.#wakeAt = performance.now() + 1;
         if (this.#waitingSince === Number.POSITIVE_INFINITY) this.#waitingSince = performance.now();
         break;
       case 'shutdown':
@@ -187,6 +204,7 @@ export class Machine {
       case REQUEST.pause:
         if (!live) return this.#state === 'paused' ? done() : refuse();
         this.#clock.stop();
+        this.#idleSince = performance.now();
         this.#setState('paused');
         return done();
       case REQUEST.resume:

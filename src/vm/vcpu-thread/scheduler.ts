@@ -107,7 +107,10 @@ export class Scheduler {
 
   #sleep(now: number, seen: number): void {
     let wakeAt = this.#cacheReleased ? Number.POSITIVE_INFINITY : now + CACHE_IDLE_MS;
-    for (const machine of this.#machines.values()) wakeAt = Math.min(wakeAt, machine.readyAt());
+    for (const machine of this.#machines.values()) {
+      if (machine.settleAt() <= now) machine.settle();
+      wakeAt = Math.min(wakeAt, machine.readyAt(), machine.settleAt());
+    }
     if (this.#thread.host.returnFreeRuns(8) > 0) return;
     const timeout = wakeAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, wakeAt - performance.now());
     const result = Atomics.wait(this.#thread.host.words, this.#doorbell, seen, timeout);
