@@ -15,6 +15,7 @@ export function busyboxApplets(binary: Buffer): string[] {
     names.push(name);
     at = end + 1;
   }
-  if (names.length < 100) throw new ShoalError('bad-image', 'The list of applets was not found in busybox; its package is of an unknown kind.');
+  if (names.length < 100)
+    throw new ShoalError('bad-image', 'The list of applets was not found in busybox; its package is of an unknown kind.');
   return names;
 }

@@ -52,7 +52,21 @@ export class CpioWriter {
     const size = fields.content?.length ?? 0;
     const [major, minor] = fields.device ?? [0, 0];
     // ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor, namesize, check
-    const numbers = [fields.inode ?? ++this.inode, fields.mode, 0, 0, fields.links ?? 1, 0, size, 0, 0, major, minor, name.length, 0];
+    const numbers = [
+      fields.inode ?? ++this.inode,
+      fields.mode,
+      0,
+      0,
+      fields.links ?? 1,
+      0,
+      size,
+      0,
+      0,
+      major,
+      minor,
+      name.length,
+      0,
+    ];
     this.push(Buffer.from(`070701${numbers.map((value) => value.toString(16).padStart(8, '0')).join('')}`));
     this.push(name);
     this.pad(4);

@@ -57,7 +57,8 @@ export function slimModule(module: Uint8Array): Buffer {
   if (symbols === undefined) throw new ShoalError('bad-image', 'A kernel module has no symbol table; it cannot be loaded.');
   for (const section of sections) {
     const target = section.type === SHT_RELA ? sections[section.info] : undefined;
-    const keep = section.flags & SHF_ALLOC || section === symbols || section.index === symbols.link || isSectionNames(image, section);
+    const keep =
+      section.flags & SHF_ALLOC || section === symbols || section.index === symbols.link || isSectionNames(image, section);
     if ((target && !(target.flags & SHF_ALLOC)) || (!target && !keep)) drop(section);
   }
   keepUsedSymbols(sections, symbols);
@@ -72,7 +73,10 @@ function withoutSignature(module: Buffer): Buffer {
 
 function parseSections(image: Buffer): Section[] {
   if (image.length < HEADER_BYTES || image.readUInt32BE(0) !== 0x7f454c46 || image[4] !== 2 || image[5] !== 1) {
-    throw new ShoalError('bad-image', 'A kernel module is not a 64-bit ELF file; the kernel package is damaged or of another kind.');
+    throw new ShoalError(
+      'bad-image',
+      'A kernel module is not a 64-bit ELF file; the kernel package is damaged or of another kind.',
+    );
   }
   if (image.readUInt16LE(18) !== ELF_MACHINE_RISCV) {
     throw new ShoalError('bad-image', 'A kernel module is not for RISC-V; the package is of another architecture.');

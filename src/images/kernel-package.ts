@@ -33,7 +33,8 @@ const HIDDEN_NEEDS: ReadonlyMap<string, readonly string[]> = new Map([
 export async function readKernelPackage(root: string): Promise<KernelParts> {
   const boot = await readdir(join(root, 'boot')).catch(() => []);
   const kernel = boot.find((name) => name.startsWith('vmlinux-'));
-  if (kernel === undefined) throw new ShoalError('bad-image', 'The kernel package holds no /boot/vmlinux-…; it is of an unknown kind.');
+  if (kernel === undefined)
+    throw new ShoalError('bad-image', 'The kernel package holds no /boot/vmlinux-…; it is of an unknown kind.');
   const release = kernel.slice('vmlinux-'.length);
   const image = await readFile(join(root, 'boot', kernel));
   checkRiscvImage(image);
@@ -48,7 +49,10 @@ export function checkRiscvImage(image: Buffer): void {
   if (image.length >= 64 && image.toString('latin1', 56, 60) === 'ARM\x64') {
     throw new ShoalError('bad-kernel', 'The kernel is for ARM, not for 64-bit RISC-V.');
   }
-  throw new ShoalError('bad-kernel', 'The kernel is not an uncompressed 64-bit RISC-V Linux Image; it is of another architecture, compressed or truncated.');
+  throw new ShoalError(
+    'bad-kernel',
+    'The kernel is not an uncompressed 64-bit RISC-V Linux Image; it is of another architecture, compressed or truncated.',
+  );
 }
 
 async function moduleFiles(root: string, release: string): Promise<Map<string, string>> {
@@ -57,7 +61,13 @@ async function moduleFiles(root: string, release: string): Promise<Map<string, s
     const folder = join(root, prefix, release, 'kernel');
     const names = await readdir(folder, { recursive: true }).catch(() => []);
     for (const name of names) {
-      if (/\.ko(\.xz)?$/.test(name)) files.set(basename(name).replace(/\.ko(\.xz)?$/, '').replaceAll('-', '_'), join(folder, name));
+      if (/\.ko(\.xz)?$/.test(name))
+        files.set(
+          basename(name)
+            .replace(/\.ko(\.xz)?$/, '')
+            .replaceAll('-', '_'),
+          join(folder, name),
+        );
     }
   }
   return files;

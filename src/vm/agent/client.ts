@@ -11,7 +11,7 @@ import { AgentFiles } from './files.ts';
 import { Liveness } from './liveness.ts';
 import { type Port, PortPool } from './port-pool.ts';
 import { AgentProcess, type ExitStatus, exitStatus } from './process.ts';
-import { type CommandOptions, composeCommand, type ShellCode, sh } from './shell-code.ts';
+import { type CommandOptions, composeCommand, quoteCode, type ShellCode, sh } from './shell-code.ts';
 
 const CONTROL_PORT = 1;
 const CONNECT_TIMEOUT_MS = 120_000;
@@ -70,7 +70,12 @@ export class AgentClient {
     const liveness = new Liveness();
     const timeoutMs = options.timeoutMs ?? CONNECT_TIMEOUT_MS;
     const late = (): void =>
-      liveness.fail(new ShoalError('timeout', `The agent of "${vm.config.name}" did not answer within ${timeoutMs} ms; see the guest's console log.`));
+      liveness.fail(
+        new ShoalError(
+          'timeout',
+          `The agent of "${vm.config.name}" did not answer within ${timeoutMs} ms; see the guest's console log.`,
+        ),
+      );
     const timer = setTimeout(late, timeoutMs);
     const abort = (): void => liveness.fail(new ShoalError('aborted', 'Waiting for the guest was aborted.'));
     options.signal?.addEventListener('abort', abort);
@@ -115,9 +120,9 @@ export class AgentClient {
     try {
       const run =
         options.tty === undefined
-          ? sh`run ${`${id}`} ${`${output.index}`} ${`${error?.index}`} ${`${input?.index ?? 0}`}`
-          : sh`run_tty ${`${id}`} ${`${output.index}`} ${`${options.tty.rows}`} ${`${options.tty.columns}`}`;
-      await this.liveness.guard(this.control.send(`${run} '${code.replaceAll("'", "'\\''")}'` as ShellCode));
+          ? `run ${id} ${output.index} ${error?.index} ${input?.index ?? 0}`
+          : `run_tty ${id} ${output.index} ${options.tty.rows} ${options.tty.columns}`;
+      await this.liveness.guard(this.control.send(`${run} ${quoteCode(code)}` as ShellCode));
       const pid = await this.liveness.guard(running.started.promise);
       return this.attach(pid, running, ports, options);
     } catch (failure) {
@@ -142,7 +147,8 @@ export class AgentClient {
     let timedOut = false;
     const [output, error, input] = ports as [Port, Port?, Port?];
     const signal = async (name: string): Promise<void> => {
-      await this.liveness.guard(this.control.send(sh`signal ${name} ${`${pid}`}`));
+      const whom = options.tty !== undefined || name === 'KILL' ? sh`signal_session` : sh`signal`;
+      await this.liveness.guard(this.control.send(`${whom} ${name} ${pid}` as ShellCode));
     };
     const killQuietly = (): void => void signal('KILL').catch(() => {});
     const late = (): void => {
@@ -172,7 +178,12 @@ export class AgentClient {
   }
 
   /** A port goes back only after the guest closed it, which a descendant that inherited it may do later than the process ends. */
-  private async releaseWhenDone(process: AgentProcess, input: Port | undefined, ports: readonly Port[], running: Running): Promise<void> {
+  private async releaseWhenDone(
+    process: AgentProcess,
+    input: Port | undefined,
+    ports: readonly Port[],
+    running: Running,
+  ): Promise<void> {
     await Promise.allSettled([running.exited.promise, process.stdout.ended, process.stderr.ended, input && guestCloses(input)]);
     for (const port of ports) this.ports.release(port);
   }
@@ -195,7 +206,9 @@ export class AgentClient {
     else if (word === 'started') running?.started.resolve(Number(second));
     else if (word === 'exit') {
       this.running.delete(Number(first));
-      running?.started.reject(new ShoalError('agent-unavailable', 'The guest could not start a process: its streams could not be opened.'));
+      running?.started.reject(
+        new ShoalError('agent-unavailable', 'The guest could not start a process: its streams could not be opened.'),
+      );
       running?.exited.resolve(Number(second));
     }
   }
@@ -204,7 +217,12 @@ export class AgentClient {
     if (this.greeted) {
       this.fail(new ShoalError('agent-unavailable', 'The guest agent started anew; what it ran is no longer known.'));
     } else if (version !== '1') {
-      this.fail(new ShoalError('agent-unavailable', `The guest agent speaks version ${version}, this host speaks 1; build the image anew.`));
+      this.fail(
+        new ShoalError(
+          'agent-unavailable',
+          `The guest agent speaks version ${version}, this host speaks 1; build the image anew.`,
+        ),
+      );
     }
     this.greeted = true;
     this.control.send(sh`. /lib/shoal/commands`).catch(() => {});

@@ -28,7 +28,8 @@ export class ControlChannel {
     for await (const chunk of this.channel.read()) {
       const lines = (rest + Buffer.from(chunk).toString('latin1')).split('\n');
       rest = lines.pop() as string;
-      if (rest.length > LINE_BYTES_MAX) throw new ShoalError('agent-unavailable', 'The guest sent something on the agent port that is no answer.');
+      if (rest.length > LINE_BYTES_MAX)
+        throw new ShoalError('agent-unavailable', 'The guest sent something on the agent port that is no answer.');
       yield* lines;
     }
   }

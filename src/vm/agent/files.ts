@@ -92,7 +92,11 @@ export class AgentFiles {
 
   /** What is in a directory, sorted by name; symbolic links are not followed. */
   async list(path: ShellWord): Promise<FileEntry[]> {
-    return this.entries(path, `list ${show(path)}`, (format) => sh`cd ${path} && exec find . -mindepth 1 -maxdepth 1 -exec stat -c ${format} {} +`);
+    return this.entries(
+      path,
+      `list ${show(path)}`,
+      (format) => sh`cd ${path} && exec find . -mindepth 1 -maxdepth 1 -exec stat -c ${format} {} +`,
+    );
   }
 
   /** One file's facts; a symbolic link's own unless `follow`. */
@@ -110,7 +114,9 @@ export class AgentFiles {
 
   /** A file, link or empty directory; `recursive` takes a whole tree. */
   async remove(path: ShellWord, options: { readonly recursive?: boolean } = {}): Promise<void> {
-    const code = options.recursive ? sh`exec rm -r ${safe(path)}` : sh`p=${safe(path)}; if [ -d "$p" ] && [ ! -L "$p" ]; then exec rmdir "$p"; else exec rm "$p"; fi`;
+    const code = options.recursive
+      ? sh`exec rm -r ${safe(path)}`
+      : sh`p=${safe(path)}; if [ -d "$p" ] && [ ! -L "$p" ]; then exec rmdir "$p"; else exec rm "$p"; fi`;
     await this.run(code, `remove ${show(path)}`);
   }
 
@@ -122,7 +128,8 @@ export class AgentFiles {
       .split(`${mark} `)
       .slice(1)
       .map((record) => parseEntry(record));
-    if (entries.length === 0 && what.startsWith('look')) throw new ShoalError('not-found', `The guest has no file ${show(path)}.`);
+    if (entries.length === 0 && what.startsWith('look'))
+      throw new ShoalError('not-found', `The guest has no file ${show(path)}.`);
     return entries.sort((a, b) => Buffer.compare(a.nameBytes, b.nameBytes));
   }
 
@@ -144,9 +151,10 @@ function safe(path: ShellWord): ShellWord {
 }
 
 function parseEntry(record: string): FileEntry {
-  const [, mode, size, uid, gid, seconds, path] = /^([0-9a-f]+) (\d+) (\d+) (\d+) (-?\d+) ([^]*)\n$/.exec(record) ?? [];
-  if (mode === undefined || path === undefined) throw new ShoalError('protocol', 'The guest described a file in a form that is not understood.');
-  const nameBytes = Buffer.from(path.replace(/\/+$/, '').replace(/^[^]*\//, '') || '/', 'latin1');
+  const [, mode, size, uid, gid, seconds, path] = /^([0-9a-f]+) (\d+) (\d+) (\d+) (-?\d+) ([\s\S]*)\n$/.exec(record) ?? [];
+  if (mode === undefined || path === undefined)
+    throw new ShoalError('protocol', 'The guest described a file in a form that is not understood.');
+  const nameBytes = Buffer.from(path.replace(/\/+$/, '').replace(/^[\s\S]*\//, '') || '/', 'latin1');
   const bits = Number.parseInt(mode, 16);
   return {
     name: nameBytes.toString('utf8'),

@@ -104,7 +104,8 @@ export class ProcessInput {
 
   /** Resolves when the guest has taken the bytes; rejects with `wrong-state` when the process has ended or has no input. */
   async write(data: Uint8Array): Promise<void> {
-    if (this.channel === undefined || this.finished) throw new ShoalError('wrong-state', 'This process has no open standard input.');
+    if (this.channel === undefined || this.finished)
+      throw new ShoalError('wrong-state', 'This process has no open standard input.');
     await this.liveness.guard(this.channel.write(this.tty ? encodeTerminalInput(data) : data));
   }
 

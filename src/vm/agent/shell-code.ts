@@ -28,7 +28,10 @@ function bytesOf(word: ShellWord): string {
 }
 
 /** One word of shell code that stands for exactly these bytes. */
-export const quote = (word: ShellWord): ShellCode => `'${bytesOf(word).replaceAll("'", "'\\''")}'` as ShellCode;
+export const quote = (word: ShellWord): ShellCode => quoteCode(bytesOf(word) as ShellCode);
+
+/** One word that stands for this code. */
+export const quoteCode = (code: string): ShellCode => `'${code.replaceAll("'", "'\\''")}'` as ShellCode;
 
 /** `sh` template: literal parts are code, inserted values are quoted words. */
 export function sh(parts: TemplateStringsArray, ...words: readonly (ShellWord | readonly ShellWord[])[]): ShellCode {
@@ -52,7 +55,7 @@ export function composeCommand(command: string | readonly string[], options: Com
   }
   const code = typeof command === 'string' ? bytesOf(command) : argumentVector(command);
   if (options.user === undefined || options.user === 'root') lines.push(code);
-  else lines.push(`exec ${BUSYBOX} su -s /bin/sh -c '${code.replaceAll("'", "'\\''")}' ${userName(options.user)}`);
+  else lines.push(`exec ${BUSYBOX} su -s /bin/sh -c ${quoteCode(code)} ${userName(options.user)}`);
   return lines.join('\n') as ShellCode;
 }
 
@@ -62,6 +65,7 @@ function argumentVector(command: readonly string[]): string {
 }
 
 function userName(user: string): ShellCode {
-  if (!/^[A-Za-z_][A-Za-z0-9_.-]*$/.test(user)) throw new ShoalError('bad-argument', `"${user}" cannot be the name of a user in a guest.`);
+  if (!/^[A-Za-z_][A-Za-z0-9_.-]*$/.test(user))
+    throw new ShoalError('bad-argument', `"${user}" cannot be the name of a user in a guest.`);
   return quote(user);
 }
