@@ -6,7 +6,8 @@
  *   machine.run();   // 'ECALL'
  *
  * Guest addresses `base` … `base + bytes` are memory; any other access is an exit 'TRAP' with `trap` saying which. Of the CSRs
- * there are fflags, frm, fcsr and instret. Page-crossing accesses and instructions work as on a hart.
+ * there are fflags, frm, fcsr and instret. Page-crossing accesses and instructions work as on a hart, and so does code that
+ * writes code: a page that was fetched from is not granted for writing.
  */
 import {
   ACCESS_SIGNED,
@@ -53,6 +54,8 @@ export class FlatMachine implements InterpreterImports {
   readonly #size: number;
   readonly #view: DataView;
   readonly #words: Int32Array;
+  /** Numbers of the guest pages that were fetched from. */
+  readonly #codePages = new Set<number>();
   readonly #budgetStart = { value: 0n };
   #interpreter: Interpreter | undefined;
 
@@ -120,7 +123,7 @@ export class FlatMachine implements InterpreterImports {
     this.codeChanged(address, bytes.length);
   }
 
-  /** Says that code in this range was written; takes effect at the next fence.i, or `run`. */
+  /** Says that code in this range was written from outside; takes effect at the next `run`. */
   codeChanged(address: number, length: number): void {
     const frameOf = (a: number): number => Math.floor((a - this.#base + FIRST_FRAME_ADDRESS) / PAGE);
     for (let frame = frameOf(address); frame <= frameOf(address + length - 1); frame++) {
@@ -176,6 +179,7 @@ export class FlatMachine implements InterpreterImports {
     this.#grantData(vaLow);
     let value = this.#view.getBigUint64(THREAD_BLOCKS + block.SCRATCH, true);
     for (let i = 0; i < size; i++, value >>= 8n) this.bytes[vaLow - this.#base + i] = Number(value & 255n);
+    if (this.#isCode(vaLow) || this.#isCode(vaLow + size - 1)) this.codeChanged(vaLow, size);
     return 0;
   }
 
@@ -185,12 +189,19 @@ export class FlatMachine implements InterpreterImports {
     const kind = (access & ACCESS_WRITE) !== 0 ? 'store' : 'load';
     if (vaHigh !== 0 || !this.#inRange(vaLow, size)) return this.#fault(kind, address64(vaLow, vaHigh));
     this.#grantData(vaLow);
+    // An atomic operation must hit; it runs before anything that it writes.
+    if (kind === 'store' && this.#isCode(vaLow)) {
+      this.codeChanged(vaLow, size);
+      this.#fill(block.DATA_SET_USER + block.TLB_WRITE, vaLow, FIRST_FRAME_ADDRESS - this.#base);
+    }
     return 0;
   }
 
   fetch(pcLow: number, pcHigh: number): number {
     if (pcHigh !== 0 || !this.#inRange(pcLow, 2)) return this.#fault('fetch', address64(pcLow, pcHigh));
     const page = this.cache.pageFor(Math.floor(this.#arena(pcLow) / PAGE));
+    this.#codePages.add(Math.floor(pcLow / PAGE));
+    this.#empty(block.DATA_SET_USER + block.TLB_WRITE, pcLow);
     this.#fill(block.FETCH_SET_USER, pcLow, page);
     return 0;
   }
@@ -254,7 +265,13 @@ export class FlatMachine implements InterpreterImports {
   #grantData(address: number): void {
     const addend = FIRST_FRAME_ADDRESS - this.#base;
     this.#fill(block.DATA_SET_USER + block.TLB_READ, address, addend);
-    this.#fill(block.DATA_SET_USER + block.TLB_WRITE, address, addend);
+    if (!this.#isCode(address)) this.#fill(block.DATA_SET_USER + block.TLB_WRITE, address, addend);
+  }
+  #isCode(address: number): boolean {
+    return this.#codePages.has(Math.floor(address / PAGE));
+  }
+  #empty(table: number, address: number): void {
+    this.#put64(table + (Math.floor(address / PAGE) % block.TLB_ENTRIES) * block.TLB_ENTRY_SIZE, -1n);
   }
   #fill(table: number, address: number, addend: number): void {
     const entry = table + (Math.floor(address / PAGE) % block.TLB_ENTRIES) * block.TLB_ENTRY_SIZE;

@@ -98,9 +98,7 @@ function immediate(format: Format, word: number): number {
     case 'U':
       return word & ~0xfff;
     case 'J':
-      return (
-        ((word >> 31) << 20) | (((word >>> 12) & 255) << 12) | (((word >>> 20) & 1) << 11) | (((word >>> 21) & 1023) << 1)
-      );
+      return ((word >> 31) << 20) | (((word >>> 12) & 255) << 12) | (((word >>> 20) & 1) << 11) | (((word >>> 21) & 1023) << 1);
     default:
       return 0;
   }

@@ -147,8 +147,14 @@ export const FLOAT = {
   ...both('fnmsub', multiplyAdd(0x4b, true, false)),
   ...both('fnmadd', multiplyAdd(0x4f, true, true)),
 
-  ...both('fsgnj', signInjection(0, (_a, b) => b)),
-  ...both('fsgnjn', signInjection(1, (_a, b) => i64.xor(b, -1))),
+  ...both(
+    'fsgnj',
+    signInjection(0, (_a, b) => b),
+  ),
+  ...both(
+    'fsgnjn',
+    signInjection(1, (_a, b) => i64.xor(b, -1)),
+  ),
   ...both('fsgnjx', signInjection(2, i64.xor)),
   ...both('fmin', extremum(0, 'min')),
   ...both('fmax', extremum(1, 'max')),

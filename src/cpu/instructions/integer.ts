@@ -13,8 +13,7 @@ const OP_32 = 0x3b;
 const load = (funct3: number, op: LoadOp<'i64'>) => I(LOAD, funct3, (e) => e.rd(e.load(op, e.ea)));
 const store = (funct3: number, op: StoreOp<'i64'>) => S(STORE, funct3, (e) => e.store(op, e.ea, e.rs2));
 const branch = (funct3: number, condition: (a: I64, b: I64) => I32) => B(funct3, (e) => e.branch(condition(e.rs1, e.rs2)));
-const immediate = (funct3: number, operation: (a: I64, b: I64) => I64) =>
-  I(OP_IMM, funct3, (e) => e.rd(operation(e.rs1, e.imm)));
+const immediate = (funct3: number, operation: (a: I64, b: I64) => I64) => I(OP_IMM, funct3, (e) => e.rd(operation(e.rs1, e.imm)));
 const shift = (funct3: number, funct6: number, operation: (a: I64, b: I64) => I64) =>
   SHIFT64(funct3, funct6, (e) => e.rd(operation(e.rs1, e.imm)));
 const shiftWord = (funct3: number, funct7: number, operation: (a: I32, b: I32) => I32) =>

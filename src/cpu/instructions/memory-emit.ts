@@ -15,7 +15,7 @@ import {
   TLB_READ,
   TLB_WRITE,
 } from '../../layout/thread-block.ts';
-import { ACCESS_SIGNED, ACCESS_WRITE } from '../interpreter/boundary.ts';
+import { ACCESS_SIGNED, ACCESS_WRITE, EXIT } from '../interpreter/boundary.ts';
 import {
   type Callee,
   call,
@@ -71,6 +71,8 @@ export abstract class MemoryEmit {
 
   /** Leaves with the code in `this.code`, PC at this instruction. */
   protected abstract leave(): void;
+  /** Leaves with the code in `this.code`, PC behind this instruction, which is done. */
+  protected abstract leaveAfter(): void;
 
   /** Temporaries of the instruction before are free again. */
   protected begin(): void {
@@ -114,7 +116,7 @@ export abstract class MemoryEmit {
     const entry = this.let(tlbEntry(this.#dataTlb, va));
     const slow = (): void => {
       f.store(i64.store, 0, value, this.block + SCRATCH);
-      this.#slow(this.#imports.store, va, op.size);
+      this.callOrLeave(this.#imports.store, ...halves(va), i32.const(op.size));
     };
     f.if(misses(entry, TLB_WRITE, va, op.size), slow, () => f.store(op, hostAddress(entry, TLB_WRITE, va), value), 'unlikely');
   }
@@ -158,6 +160,16 @@ export abstract class MemoryEmit {
     });
     f.store(i64.store, 0, NO_RESERVATION, this.block + RESERVATION_ADDRESS);
     return failed;
+  }
+
+  /** Calls an import that may say LEAVE, which means that it did its work: the instruction must have nothing left to do. */
+  protected callOrLeave(callee: Callee<'i32'>, ...args: X[]): void {
+    const codeIsSet = (): void => {
+      this.f.if(i32.eq(this.code, EXIT.LEAVE), () => this.leaveAfter());
+      this.leave();
+    };
+    this.f.set(this.code, call(callee, ...args));
+    this.f.if(this.code, codeIsSet, undefined, 'unlikely');
   }
 
   #slow(callee: Callee<'i32'>, va: I64, access: number): void {

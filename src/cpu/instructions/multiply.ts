@@ -17,8 +17,7 @@ const remainderSigned = (a: I64, b: I64): I64 => when(i64.eqz(b), a, when(i64.eq
 const remainderUnsigned = (a: I64, b: I64): I64 => when(i64.eqz(b), a, i64.rem_u(a, b));
 
 type Division = (a: I64, b: I64) => I64;
-const divide = (funct3: number, operation: Division) =>
-  R(OP, funct3, 1, (e) => e.rd(operation(e.let(e.rs1), e.let(e.rs2))));
+const divide = (funct3: number, operation: Division) => R(OP, funct3, 1, (e) => e.rd(operation(e.let(e.rs1), e.let(e.rs2))));
 const divideWord = (funct3: number, operation: Division, narrow: (v: I64) => I64) =>
   R(OP_32, funct3, 1, (e) => e.rd(i64.sext32(operation(e.let(narrow(e.rs1)), e.let(narrow(e.rs2))))));
 const multiplyHigh = (funct3: number, name: keyof WideMultiply) =>

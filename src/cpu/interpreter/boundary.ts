@@ -5,8 +5,8 @@
  * instruction count in locals; both are in the thread block (REG_PC, BUDGET) after every exit. Inside a call PC is not there, and
  * BUDGET only inside `csr`.
  *
- * A call gives 0 to go on, or an exit code to come back with. Except for `csr` and `sfence`, a code other than 0 means that the
- * instruction did nothing, and PC points to it.
+ * A call gives 0 to go on, or an exit code to come back with. LEAVE from `store`, `csr` and `sfence` means "done, but leave", and PC
+ * is behind the instruction; any other code means that the instruction did nothing, and PC is at it.
  */
 
 /** Low four bits of an access: its size in bytes (1, 2, 4, 8). */
@@ -19,7 +19,7 @@ export const ACCESS_WRITE = 32;
 export interface InterpreterImports {
   /** Data TLB miss, page crossing or MMIO: performs the whole load and leaves the extended value in SCRATCH. */
   load(vaLow: number, vaHigh: number, access: number): number;
-  /** As `load`; the value is in SCRATCH, its bits above the size are anything. */
+  /** As `load`; the value is in SCRATCH, its bits above the size are anything. LEAVE if a device raised an interrupt. */
   store(vaLow: number, vaHigh: number, access: number): number;
   /** LR, SC and AMO: raises the misaligned exception; else fills the read or the write TLB entry, which then is certain to hit. */
   secure(vaLow: number, vaHigh: number, access: number): number;
@@ -30,7 +30,7 @@ export interface InterpreterImports {
   /**
    * A whole CSR instruction, writing of x[rd] included. `csrAndKind` = CSR number | kind << 12, kind as funct3: 1 csrrw, 2 csrrs,
    * 3 csrrc; 5, 6, 7 with the immediate. The last argument is the number of rs1, or the immediate. DATA_TLB may change.
-   * LEAVE means "done, but leave" (interrupts may be enabled, satp was written): PC is then after it. ILLEGAL and TRAP: PC is at it.
+   * LEAVE if interrupts may be enabled now or satp was written.
    */
   csr(csrAndKind: number, rd: number, rs1OrImmediate: number): number;
   /** sfence.vma with the numbers of rs1 and rs2. 0: done, and the next instruction is fetched anew. LEAVE as for `csr`. */

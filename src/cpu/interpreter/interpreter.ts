@@ -8,8 +8,9 @@
  * The budget is looked at only where a run could go on for ever: at near taken branches and at far. A slice should be at most
  * a million instructions: V8 cannot replace a running function by its optimised version.
  */
-import { BUDGET, FETCH_TLB, REG_PC, STRADDLE_SLOTS } from '../../layout/thread-block.ts';
+
 import { SLOT_SIZE } from '../../layout/micro-op.ts';
+import { BUDGET, FETCH_TLB, REG_PC, STRADDLE_SLOTS } from '../../layout/thread-block.ts';
 import { addFloatFunctions } from '../float/functions.ts';
 import { halves, tlbEntry } from '../instructions/memory-emit.ts';
 import { addWideMultiply } from '../instructions/multiply.ts';

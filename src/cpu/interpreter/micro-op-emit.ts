@@ -225,6 +225,10 @@ export class MicroOpEmit extends MemoryEmit implements Emit {
     this.#advance(this.#offset, this.#retired - 1);
     this.#loop.exit();
   }
+  protected override leaveAfter(): void {
+    this.#advance(this.#end, this.#retired);
+    this.#loop.exit();
+  }
 
   #retire(): void {
     this.#advance(0, this.#retired);
@@ -236,28 +240,26 @@ export class MicroOpEmit extends MemoryEmit implements Emit {
   }
 
   csr(kind: number): void {
-    this.#doOrLeave(this.#system.csr, i32.or(this.#imm32, kind << 12), this.#registerNumber(OFFSET_A), this.#registerNumber(OFFSET_B));
+    this.#saveBudget();
+    this.callOrLeave(
+      this.#system.csr,
+      i32.or(this.#imm32, kind << 12),
+      this.#registerNumber(OFFSET_A),
+      this.#registerNumber(OFFSET_B),
+    );
     this.reloadDataTlb();
   }
   sfence(): void {
-    this.#doOrLeave(this.#system.sfence, this.#registerNumber(OFFSET_B), this.#registerNumber(OFFSET_RS2));
+    this.#saveBudget();
+    this.callOrLeave(this.#system.sfence, this.#registerNumber(OFFSET_B), this.#registerNumber(OFFSET_RS2));
     this.refetch();
   }
   cboZero(): void {
     this.f.set(this.code, call(this.#system.cboZero, ...halves(this.rs1)));
     this.f.if(this.code, () => this.leave(), undefined, 'unlikely');
   }
-  /** LEAVE after these means that the instruction is done; the budget is where the hart counts instructions. */
-  #doOrLeave(callee: Callee<'i32'>, ...args: X[]): void {
+  /** The budget is where the hart counts instructions. */
+  #saveBudget(): void {
     this.f.store(i64.store, 0, this.#loop.budget, this.block + BUDGET);
-    this.f.set(this.code, call(callee, ...args));
-    const codeIsSet = (): void => {
-      this.f.if(i32.eq(this.code, EXIT.LEAVE), () => {
-        this.#advance(this.#end, this.#retired);
-        this.#loop.exit();
-      });
-      this.leave();
-    };
-    this.f.if(this.code, codeIsSet, undefined, 'unlikely');
   }
 }

@@ -85,7 +85,12 @@ export const loadOp = <t extends T>(t: t, size: number, op: readonly number[], a
     (address: V<'i32'>, offset = 0): X<t> => ({ t, op: [...op, align, ...uleb(offset)], args: [lift('i32', address)] }),
     { size },
   );
-export const storeOp = <t extends T>(t: t, size: number, op: readonly number[], align = 0): StoreOp<t> => ({ t, op, align, size });
+export const storeOp = <t extends T>(t: t, size: number, op: readonly number[], align = 0): StoreOp<t> => ({
+  t,
+  op,
+  align,
+  size,
+});
 
 /** Either `a` or `b`; only the chosen arm is evaluated. */
 export const when = <t extends T>(condition: V<'i32'>, a: X<t>, b: X<t>): X<t> => ({

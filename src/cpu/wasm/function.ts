@@ -6,7 +6,18 @@
  *
  * A `Fn` is also the `Callee` for calls to it. The value left by the last `emit` is the result.
  */
-import { type Callee, type Global, type I32, type Local, lift, type StoreOp, type T, TYPE_CODE, type V, type X } from './expression.ts';
+import {
+  type Callee,
+  type Global,
+  type I32,
+  type Local,
+  lift,
+  type StoreOp,
+  type T,
+  TYPE_CODE,
+  type V,
+  type X,
+} from './expression.ts';
 import { uleb } from './leb128.ts';
 
 /** A block or loop that is open; `br` leaves the block or repeats the loop. */

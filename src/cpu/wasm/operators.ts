@@ -71,11 +71,13 @@ const float = <t extends Float>(t: t, compare: number, arithmetic: number) => ({
 /** Sequentially consistent; the address must be a multiple of the size, or the access traps. `step` is 0 for i32, 1 for i64. */
 const atomics = <t extends Integer>(t: t, size: number, step: number) => {
   const align = size === 8 ? 3 : 2;
-  const modify = (opcode: number) => (address: V<'i32'>, value: V<t>, offset = 0) => ({
-    t,
-    op: [0xfe, opcode + step, align, ...loadOffset(offset)],
-    args: [lift('i32', address), lift(t, value)],
-  });
+  const modify =
+    (opcode: number) =>
+    (address: V<'i32'>, value: V<t>, offset = 0) => ({
+      t,
+      op: [0xfe, opcode + step, align, ...loadOffset(offset)],
+      args: [lift('i32', address), lift(t, value)],
+    });
   return {
     load: loadOp(t, size, [0xfe, 0x10 + step], align) as LoadOp<t>,
     store: storeOp(t, size, [0xfe, 0x17 + step], align) as StoreOp<t>,

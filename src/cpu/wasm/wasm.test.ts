@@ -35,7 +35,12 @@ describe('the encoder', () => {
     f.block((done) => {
       f.loop((again) => {
         f.brIf(done, i32.eqz(n), 'unlikely');
-        f.if(i32.and(n, 1), () => f.call(log, call(twice, n)), () => f.setGlobal(total, i64.add(total, 1)), 'likely');
+        f.if(
+          i32.and(n, 1),
+          () => f.call(log, call(twice, n)),
+          () => f.setGlobal(total, i64.add(total, 1)),
+          'likely',
+        );
         f.set(n, i32.sub(n, 1));
         f.br(again);
       });
