@@ -15,8 +15,9 @@ const UNARY = new Set(['eqz', 'clz', 'ctz', 'popcnt', 'load']);
 
 /** Name and number of operands of the operations without immediates. */
 const PLAIN = new Map<number, [name: string, operands: number]>();
-const plain = (start: number, type: string, names: readonly string[]): void =>
-  names.forEach((name, i) => PLAIN.set(start + i, [`${type}.${name}`, UNARY.has(name) ? 1 : 2]));
+const plain = (start: number, type: string, names: readonly string[]): void => {
+  for (const [i, name] of names.entries()) PLAIN.set(start + i, [`${type}.${name}`, UNARY.has(name) ? 1 : 2]);
+};
 plain(0x45, 'i32', INTEGER_COMPARE);
 plain(0x50, 'i64', INTEGER_COMPARE);
 plain(0x67, 'i32', INTEGER_ARITHMETIC);
