@@ -1,10 +1,12 @@
 /**
  * Data accesses that the interpreter cannot make itself: TLB misses, accesses across a page end, devices, and the zeroing of
- * a cache block. Each is made whole or not at all; the pages of one that crosses are both secured before the first effect.
+ * a page. Each is made whole or not at all; the pages of one that crosses are both secured before the first effect.
  *
  * Accesses to devices must be naturally aligned (others are access faults, as privileged specification 3.6 allows for I/O regions) and
  * are 1, 2 or 4 bytes wide; 8 bytes are two of 4, low half first.
  */
+import { assert } from '../../base/assert.ts';
+import { PAGE_SIZE } from '../../base/numbers.ts';
 import { CBO_ZERO_BLOCK } from '../../layout/machine.ts';
 import { SCRATCH } from '../../layout/thread-block.ts';
 import { CAUSE } from '../hart/cause.ts';
@@ -28,6 +30,7 @@ export class DataAccess {
   mmioWrites = 0;
 
   constructor(memory: WebAssembly.Memory, threadBlock: number, mmu: Mmu, bytes: ArenaBytes, zeroFrame: number) {
+    assert(CBO_ZERO_BLOCK === PAGE_SIZE, 'cbo.zero clears whole pages');
     this.#mmu = mmu;
     this.#bytes = bytes;
     this.#words = new Int32Array(memory.buffer);
@@ -97,14 +100,15 @@ export class DataAccess {
   }
 
   /**
-   * cbo.zero of a block that is a whole page. On a page that nobody has written it has nothing to do, so it does not take a frame: the kernel clears every page it
-   * allocates this way, and most are never written otherwise. stval is the address as the instruction gave it.
+   * cbo.zero; the block is a whole page (layout/machine.ts). On a page that nobody has written it has nothing to do, so it does not take
+   * a frame: the kernel clears every page it allocates this way, and many are never written otherwise. stval is the address as the
+   * instruction gave it.
    */
   cboZero(vaLow: number, vaHigh: number): number {
     const mmu = this.#mmu;
     const granted = mmu.tlb.frameOf(mmu.dataTable + 1, vaLow, vaHigh);
     if (granted >= 0) {
-      this.#bytes.zero(granted, 0, CBO_ZERO_BLOCK);
+      this.#bytes.clearFrame(granted);
       return 0;
     }
     const code = mmu.resolveForZeroing(vaLow, vaHigh);
@@ -113,7 +117,7 @@ export class DataAccess {
     if (frame < 0) return mmu.trap(CAUSE.STORE_ACCESS, vaLow, vaHigh);
     if (frame === this.#zeroFrame) return 0;
     this.#grantWrite(vaLow, vaHigh, frame);
-    this.#bytes.zero(frame, 0, CBO_ZERO_BLOCK);
+    this.#bytes.clearFrame(frame);
     return 0;
   }
 

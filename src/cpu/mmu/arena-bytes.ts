@@ -8,12 +8,14 @@ const WINDOW_FRAMES = WINDOW / 4096;
 export class ArenaBytes {
   readonly #low: Uint8Array;
   readonly #high: Uint8Array;
+  readonly #words: Int32Array;
   /** The value of the last `load`, and the value of the next `store`: 64 bits in two halves. */
   valueLow = 0;
   valueHigh = 0;
 
   constructor(memory: WebAssembly.Memory) {
     const size = memory.buffer.byteLength;
+    this.#words = new Int32Array(memory.buffer);
     this.#low = new Uint8Array(memory.buffer, 0, Math.min(size, WINDOW));
     this.#high = size > WINDOW ? new Uint8Array(memory.buffer, WINDOW) : new Uint8Array(0);
   }
@@ -38,12 +40,9 @@ export class ArenaBytes {
     for (let i = from; i < to; i++) bytes[at++] = (i < 4 ? this.valueLow : this.valueHigh) >>> ((i & 3) * 8);
   }
 
-  /** Clears `length` bytes. */
-  zero(frame: number, offset: number, length: number): void {
-    const high = frame >= WINDOW_FRAMES;
-    const bytes = high ? this.#high : this.#low;
-    const at = (high ? frame - WINDOW_FRAMES : frame) * 4096 + offset;
-    for (let i = 0; i < length; i++) bytes[at + i] = 0;
+  /** Clears a whole frame. */
+  clearFrame(frame: number): void {
+    this.#words.fill(0, frame * 1024, frame * 1024 + 1024);
   }
 
   /** Clears a piece of any length below 2 GiB; for slow uses. */

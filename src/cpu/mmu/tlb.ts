@@ -45,8 +45,9 @@ export const NOTE_GIGAPAGE = 0x0400_0000;
 const IN_BRIEF = 1;
 const IN_LASTING = 2;
 
-const MEGA_FILTER = 1024;
-const GIGA_FILTER = 256;
+/** Sv39 has 2^18 regions of 2 MiB and 2^9 of 1 GiB, counting bits 38–21 and 38–30 of an address. */
+const MEGA_REGIONS = 1 << 18;
+const GIGA_REGIONS = 1 << 9;
 
 export class Tlb implements TlbControl {
   readonly #words: Int32Array;
@@ -58,11 +59,12 @@ export class Tlb implements TlbControl {
   readonly #lasting = new Int16Array(ENTRIES);
   #briefCount = 0;
   #lastingCount = 0;
-  /** Regions that may have superpage pieces in the TLB; cleared only with everything else. */
-  readonly #megaRegions = new Uint8Array(MEGA_FILTER);
-  readonly #gigaRegions = new Uint8Array(GIGA_FILTER);
-  #superpages = false;
-
+  /** Which regions may have superpage pieces in the TLB, so that a fence on any other page looks no further; and the list of them, to clear. */
+  readonly #megaRegions = new Uint8Array(MEGA_REGIONS);
+  readonly #megaList = new Int32Array(MEGA_REGIONS);
+  #megaCount = 0;
+  readonly #gigaRegions = new Uint8Array(GIGA_REGIONS);
+  #hasGigapages = false;
 
   constructor(memory: WebAssembly.Memory, threadBlock: number) {
     assert(TLB_END - TLB_START === TABLES * TLB_TABLE_SIZE && DATA_SET_USER === TLB_START, 'the TLB tables lie one after the other');
@@ -100,11 +102,26 @@ export class Tlb implements TlbControl {
       this.#logged[entry] |= IN_LASTING;
       this.#lasting[this.#lastingCount++] = entry;
     }
-    if ((note & (NOTE_MEGAPAGE | NOTE_GIGAPAGE)) !== 0) {
-      this.#superpages = true;
-      if ((note & NOTE_MEGAPAGE) !== 0) this.#megaRegions[megaRegion(pageLow, vaHigh)] = 1;
-      else this.#gigaRegions[gigaRegion(pageLow, vaHigh)] = 1;
+    if ((note & (NOTE_MEGAPAGE | NOTE_GIGAPAGE)) !== 0) this.#markRegion(pageLow, vaHigh, note);
+  }
+
+  #markRegion(pageLow: number, vaHigh: number, note: number): void {
+    if ((note & NOTE_GIGAPAGE) !== 0) {
+      this.#gigaRegions[gigaRegion(pageLow, vaHigh)] = 1;
+      this.#hasGigapages = true;
+      return;
     }
+    const region = megaRegion(pageLow, vaHigh);
+    if (this.#megaRegions[region] !== 0) return;
+    this.#megaRegions[region] = 1;
+    this.#megaList[this.#megaCount++] = region;
+  }
+
+  #unmarkRegions(): void {
+    for (let i = 0; i < this.#megaCount; i++) this.#megaRegions[this.#megaList[i]] = 0;
+    this.#megaCount = 0;
+    if (this.#hasGigapages) this.#gigaRegions.fill(0);
+    this.#hasGigapages = false;
   }
 
   #clear(entry: number): void {
@@ -133,21 +150,22 @@ export class Tlb implements TlbControl {
       const word = this.#first + entry * ENTRY_WORDS;
       if (this.#words[word] === pageLow && this.#words[word + 1] === vaHigh) this.#clear(entry);
     }
-    if (!this.#superpages) return;
     if (this.#megaRegions[megaRegion(vaLow, vaHigh)] !== 0 || this.#gigaRegions[gigaRegion(vaLow, vaHigh)] !== 0) {
-      this.#dropSuperpagePieces(vaLow, vaHigh);
+      this.#dropSuperpagePieces(this.#brief, this.#briefCount, vaLow, vaHigh);
+      this.#dropSuperpagePieces(this.#lasting, this.#lastingCount, vaLow, vaHigh);
     }
   }
 
-  #dropSuperpagePieces(vaLow: number, vaHigh: number): void {
-    const giga = (vaLow >>> 30) | 0;
-    this.#forEach((entry, word) => {
+  #dropSuperpagePieces(log: Int16Array, count: number, vaLow: number, vaHigh: number): void {
+    for (let i = 0; i < count; i++) {
+      const entry = log[i];
       const note = this.#notes[entry];
-      if ((note & (NOTE_MEGAPAGE | NOTE_GIGAPAGE)) === 0) return false;
-      const low = this.#words[word];
-      if (this.#words[word + 1] !== vaHigh || low >>> 30 !== giga) return false;
-      return (note & NOTE_GIGAPAGE) !== 0 || low >>> 21 === vaLow >>> 21;
-    });
+      if ((note & (NOTE_MEGAPAGE | NOTE_GIGAPAGE)) === 0) continue;
+      const word = this.#first + entry * ENTRY_WORDS;
+      if (this.#words[word + 1] !== vaHigh) continue;
+      const shift = (note & NOTE_GIGAPAGE) !== 0 ? 30 : 21;
+      if (this.#words[word] >>> shift === vaLow >>> shift) this.#clear(entry);
+    }
   }
 
   /** The address space changed: everything but the kernel's global entries. */
@@ -164,55 +182,54 @@ export class Tlb implements TlbControl {
   // --- TlbControl: drops for guest memory ---
 
   dropAll(): void {
-    const { brief, lasting, logged } = { brief: this.#brief, lasting: this.#lasting, logged: this.#logged };
-    for (let i = 0; i < this.#briefCount; i++) {
-      logged[brief[i]] = 0;
-      this.#clear(brief[i]);
-    }
-    for (let i = 0; i < this.#lastingCount; i++) {
-      logged[lasting[i]] = 0;
-      this.#clear(lasting[i]);
-    }
+    this.#clearLog(this.#brief, this.#briefCount);
+    this.#clearLog(this.#lasting, this.#lastingCount);
     this.#briefCount = 0;
     this.#lastingCount = 0;
-    if (this.#superpages) {
-      this.#megaRegions.fill(0);
-      this.#gigaRegions.fill(0);
-      this.#superpages = false;
+    this.#unmarkRegions();
+  }
+
+  #clearLog(log: Int16Array, count: number): void {
+    for (let i = 0; i < count; i++) {
+      this.#logged[log[i]] = 0;
+      this.#clear(log[i]);
     }
   }
 
   dropFrame(frame: number): void {
-    this.#forEach((entry) => (this.#notes[entry] & NOTE_FRAME) === frame);
+    this.#dropFrameFrom(this.#brief, this.#briefCount, frame, false);
+    this.#dropFrameFrom(this.#lasting, this.#lastingCount, frame, false);
   }
 
   dropFrameWrites(frame: number): void {
-    this.#forEach((entry) => isWriteEntry(entry) && (this.#notes[entry] & NOTE_FRAME) === frame);
+    this.#dropFrameFrom(this.#brief, this.#briefCount, frame, true);
+    this.#dropFrameFrom(this.#lasting, this.#lastingCount, frame, true);
+  }
+
+  /** What is dropped stays in its log, which costs nothing but a look. */
+  #dropFrameFrom(log: Int16Array, count: number, frame: number, writesOnly: boolean): void {
+    const notes = this.#notes;
+    for (let i = 0; i < count; i++) {
+      const entry = log[i];
+      if ((notes[entry] & NOTE_FRAME) === frame && (!writesOnly || isWriteEntry(entry))) this.#clear(entry);
+    }
   }
 
   dropAllWrites(): void {
-    this.#forEach((entry) => isWriteEntry(entry));
+    for (let i = 0; i < this.#briefCount; i++) if (isWriteEntry(this.#brief[i])) this.#clear(this.#brief[i]);
+    for (let i = 0; i < this.#lastingCount; i++) if (isWriteEntry(this.#lasting[i])) this.#clear(this.#lasting[i]);
   }
 
   /** The decode cache wants this decoded page for something else. */
   dropDecodedPage(decodedPage: number): void {
-    this.#forEach((entry, word) => entry >= FIRST_FETCH_ENTRY && this.#words[word + 2] === (decodedPage | 0));
-  }
-
-  /** Clears the live entries that `shouldDrop` chooses; they stay in the logs, which costs nothing but a look. */
-  #forEach(shouldDrop: (entry: number, word: number) => boolean): void {
-    for (let i = 0; i < this.#briefCount; i++) {
-      const entry = this.#brief[i];
-      if (this.#notes[entry] !== 0 && shouldDrop(entry, this.#first + entry * ENTRY_WORDS)) this.#clear(entry);
-    }
-    for (let i = 0; i < this.#lastingCount; i++) {
-      const entry = this.#lasting[i];
-      if (this.#notes[entry] !== 0 && shouldDrop(entry, this.#first + entry * ENTRY_WORDS)) this.#clear(entry);
+    for (let entry = FIRST_FETCH_ENTRY; entry < ENTRIES; entry++) {
+      const isLive = this.#notes[entry] !== 0;
+      if (isLive && this.#words[this.#first + entry * ENTRY_WORDS + 2] === (decodedPage | 0)) this.#clear(entry);
     }
   }
 }
 
 /** Write tables are the odd ones of the six data tables. */
 const isWriteEntry = (entry: number): boolean => entry < FIRST_FETCH_ENTRY && (entry & TLB_ENTRIES) !== 0;
-const megaRegion = (vaLow: number, vaHigh: number): number => ((vaLow >>> 21) | (vaHigh << 11)) & (MEGA_FILTER - 1);
-const gigaRegion = (vaLow: number, vaHigh: number): number => ((vaLow >>> 30) | (vaHigh << 2)) & (GIGA_FILTER - 1);
+const megaRegion = (vaLow: number, vaHigh: number): number => ((vaLow >>> 21) | (vaHigh << 11)) & (MEGA_REGIONS - 1);
+const gigaRegion = (vaLow: number, vaHigh: number): number => ((vaLow >>> 30) | (vaHigh << 2)) & (GIGA_REGIONS - 1);
