@@ -3,8 +3,9 @@
  *
  * It only routes. What a register means is the device's affair; RAM never comes here.
  */
-import type { MmioBus } from '../cpu/guest-pages.ts';
+
 import { assert } from '../base/assert.ts';
+import type { MmioBus } from '../cpu/guest-pages.ts';
 import type { Device } from './device.ts';
 
 interface Region {

@@ -4,8 +4,9 @@
  *
  * Everything here runs on the machine's own vCPU thread; nothing blocks and nothing is asynchronous.
  */
-import type { MmioBus } from '../cpu/guest-pages.ts';
+
 import { ShoalError } from '../base/errors.ts';
+import type { MmioBus } from '../cpu/guest-pages.ts';
 import * as layout from '../layout/machine.ts';
 import { Bus } from './bus.ts';
 import type { Device, DeviceState } from './device.ts';
@@ -18,8 +19,8 @@ import { BalloonDevice } from './virtio/balloon/device.ts';
 import { type BlockBackend, BlockDevice } from './virtio/block/device.ts';
 import { ConsoleDevice, type ConsoleHost } from './virtio/console/device.ts';
 import type { VirtioDevice } from './virtio/device.ts';
-import { EmptySlot } from './virtio/mmio/empty-slot.ts';
 import { VirtioMmio } from './virtio/mmio/device.ts';
+import { EmptySlot } from './virtio/mmio/empty-slot.ts';
 import { RngDevice } from './virtio/rng/device.ts';
 
 export interface MachineConfig {
@@ -62,7 +63,10 @@ const DISK_SLOT = 3;
 /** Throws `ShoalError('bad-argument')` when there are more disks than slots. */
 export function createMachineDevices(config: MachineConfig): MachineDevices {
   if (config.disks.length > layout.VIRTIO_COUNT - DISK_SLOT) {
-    throw new ShoalError('bad-argument', `A machine takes at most ${layout.VIRTIO_COUNT - DISK_SLOT} disks, not ${config.disks.length}.`);
+    throw new ShoalError(
+      'bad-argument',
+      `A machine takes at most ${layout.VIRTIO_COUNT - DISK_SLOT} disks, not ${config.disks.length}.`,
+    );
   }
   return new Machine(config);
 }

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { TestDriver } from '../test-driver.ts';
 import * as mmio from '../mmio/registers.ts';
+import { TestDriver } from '../test-driver.ts';
+import { TestMemory } from '../test-memory.ts';
 import { BalloonDevice } from './device.ts';
 import * as registers from './registers.ts';
-import { TestMemory } from '../test-memory.ts';
 
 function guest() {
   const memory = new TestMemory();

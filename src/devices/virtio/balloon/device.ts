@@ -103,7 +103,9 @@ export class BalloonDevice implements VirtioDevice {
   }
 
   #statisticsQueue(): VirtQueue | undefined {
-    return this.#transport.hasFeature(registers.FEATURE_STATISTICS) ? this.#transport.queues[registers.QUEUE_OPTIONAL] : undefined;
+    return this.#transport.hasFeature(registers.FEATURE_STATISTICS)
+      ? this.#transport.queues[registers.QUEUE_OPTIONAL]
+      : undefined;
   }
 
   /** Queues of features that were not accepted do not exist, and the later ones move up (virtio 1.2, 5.5.2). */

@@ -168,7 +168,11 @@ export class BlockDevice implements VirtioDevice {
     if (!this.#inRange(sector, bytes)) return this.#request(status, registers.TYPE_IN, () => finished('failed'));
     const offset = sector * registers.SECTOR_SIZE;
     const pieces = cutPieces(this.#chain.writable(0, bytes), offset);
-    return { ...this.#request(status, registers.TYPE_IN, () => new ReadWork(this.#context, pieces)), ...pageRange(offset, bytes), readBytes: bytes };
+    return {
+      ...this.#request(status, registers.TYPE_IN, () => new ReadWork(this.#context, pieces)),
+      ...pageRange(offset, bytes),
+      readBytes: bytes,
+    };
   }
 
   #acceptWrite(status: Hold, sector: number): Request | undefined {
@@ -204,7 +208,18 @@ export class BlockDevice implements VirtioDevice {
   /** The request in the chain, with no pages of the disk. */
   #request(status: Hold, type: number, begin: Request['begin']): Request {
     const generation = this.#transport.queues[0].generation;
-    return { head: this.#chain.head, type, firstPage: 0, endPage: 0, readBytes: 0, status, generation, begin, work: null, abandon: () => {} };
+    return {
+      head: this.#chain.head,
+      type,
+      firstPage: 0,
+      endPage: 0,
+      readBytes: 0,
+      status,
+      generation,
+      begin,
+      work: null,
+      abandon: () => {},
+    };
   }
 
   /** Writes and flushes are seen by the world, so they go through the outbox. Null: it has no room now. */

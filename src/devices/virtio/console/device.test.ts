@@ -178,6 +178,15 @@ test('the end of input is an empty buffer, again after each read, until the gues
   expect(device.offerInput(1, Uint8Array.of(3))).toBe(1);
 });
 
+test('input that ended before a program opened the port ends for that program', () => {
+  const { device, driver } = booted();
+  device.endInput(1);
+  const queue = driver.queues[registers.receiveQueue(1)];
+  expect(queue.takeUsed()).toEqual([]);
+  say(driver, 1, registers.PORT_OPEN, 1);
+  expect(queue.takeUsed().map(({ length }) => length)).toEqual([0]);
+});
+
 test('the console size is sent rows first', () => {
   const { device, driver } = booted();
   controlMessages(driver);

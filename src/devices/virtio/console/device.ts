@@ -261,7 +261,12 @@ export class ConsoleDevice implements VirtioDevice {
 const CONTROL_CHAIN_BYTES_MAX = 64 * 1024;
 
 function queueSizes(): number[] {
-  const sizes = [registers.RECEIVE_QUEUE_SIZE, registers.TRANSMIT_QUEUE_SIZE, registers.CONTROL_QUEUE_SIZE, registers.CONTROL_QUEUE_SIZE];
+  const sizes = [
+    registers.RECEIVE_QUEUE_SIZE,
+    registers.TRANSMIT_QUEUE_SIZE,
+    registers.CONTROL_QUEUE_SIZE,
+    registers.CONTROL_QUEUE_SIZE,
+  ];
   for (let port = 1; port < registers.PORTS_MAX; port++) sizes.push(registers.RECEIVE_QUEUE_SIZE, registers.TRANSMIT_QUEUE_SIZE);
   return sizes;
 }

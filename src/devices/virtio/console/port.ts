@@ -58,7 +58,13 @@ export class Port {
   readonly #stream: OutboxStream;
   readonly #chain: Chain;
 
-  constructor(number: number, host: ConsoleHost, queues: { receive: VirtQueue; transmit: VirtQueue }, stream: OutboxStream, chain: Chain) {
+  constructor(
+    number: number,
+    host: ConsoleHost,
+    queues: { receive: VirtQueue; transmit: VirtQueue },
+    stream: OutboxStream,
+    chain: Chain,
+  ) {
     this.number = number;
     this.#host = host;
     this.#receive = queues.receive;
@@ -77,6 +83,7 @@ export class Port {
     this.#guestOpen = open;
     // Linux throws away what a closed port has not read, and the next program starts afresh.
     if (!open) this.#inputEnded = false;
+    else if (this.#inputEnded) this.#putEndOfInput();
     if (this.#events.length >= EVENTS_MAX) this.#events.splice(0, 2);
     this.#events.push({ open, at: this.#transmit.availableIndex() });
     this.#tellEvents();
@@ -114,6 +121,7 @@ export class Port {
 
   /** Opens or closes the host's end; the guest is told by the device. */
   setHostOpen(open: boolean): void {
+    if (open !== this.hostOpen) this.#inputEnded = false;
     this.hostOpen = open;
     // What waits is from before, for a host side that is gone.
     this.#blocked = false;
@@ -134,18 +142,18 @@ export class Port {
   }
 
   /**
-   * End of file for the guest's readers, until it closes the port. A used buffer of length 0 makes one read return 0, and the
+   * End of file for the guest's readers, or for the next one that comes, until it closes the port. A used buffer of length 0 makes one read return 0, and the
    * other direction stays open; PORT_OPEN 0 would block the guest's writers too.
    */
   endInput(): void {
-    if (this.#inputEnded || !this.#guestOpen) return;
+    if (this.#inputEnded) return;
     this.#inputEnded = true;
-    this.#putEndOfInput();
+    if (this.#guestOpen) this.#putEndOfInput();
   }
 
   /** The guest gave buffers for input. While input has ended, each of them becomes another end of file. */
   buffersCame(): void {
-    if (this.#inputEnded) {
+    if (this.#inputEnded && this.#guestOpen) {
       this.#putEndOfInput();
     } else if (this.#inputWanted && this.guestIsOpen) {
       this.#inputWanted = false;

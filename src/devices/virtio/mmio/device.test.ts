@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { TestDriver } from '../test-driver.ts';
 import { RngDevice } from '../rng/device.ts';
+import { TestDriver } from '../test-driver.ts';
 import { EmptySlot } from './empty-slot.ts';
 import * as registers from './registers.ts';
 

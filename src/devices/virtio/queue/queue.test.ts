@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { TestMemory } from '../test-memory.ts';
 import { TestQueue } from '../test-driver.ts';
+import { TestMemory } from '../test-memory.ts';
 import { Chain, gather, scatter } from './chain.ts';
 import { VirtQueue } from './queue.ts';
 
@@ -82,7 +82,7 @@ test('each field is read once: a descriptor that changes under our feet changes 
 
 describe('a malformed ring breaks the queue', () => {
   const cases: [string, () => void][] = [
-    ['loop', () => [0, 1].forEach((i) => ring.writeDescriptor(i, { address: data(), length: 1 }, 1, 1 - i))],
+    ['loop', () => [0, 1].map((i) => ring.writeDescriptor(i, { address: data(), length: 1 }, 1, 1 - i))],
     ['descriptor 9 of 8', () => ring.writeDescriptor(0, { address: data(), length: 1 }, 1, 9)],
     ['indirect', () => ring.writeDescriptor(0, { address: data(), length: 16 }, 4, 0)],
     ['empty', () => ring.writeDescriptor(0, { address: data(), length: 0 }, 0, 0)],

@@ -223,7 +223,8 @@ export class VirtQueue {
 
   #addDescriptor(chain: Chain, high: number, low: number, length: number, flags: number): boolean {
     const writable = (flags & layout.FLAG_WRITE) !== 0;
-    if ((flags & layout.FLAG_INDIRECT) !== 0) return this.#fail(`queue ${this.index} has an indirect descriptor, which was not offered`);
+    if ((flags & layout.FLAG_INDIRECT) !== 0)
+      return this.#fail(`queue ${this.index} has an indirect descriptor, which was not offered`);
     if (length === 0) return this.#fail(`queue ${this.index} has an empty descriptor`);
     if (high >= layout.ADDRESS_HIGH_END) return this.#fail(`queue ${this.index} has a buffer outside RAM`);
     if (!writable && chain.writableBytes > 0) return this.#fail(`queue ${this.index} has a readable buffer after a writable one`);

@@ -1,0 +1,96 @@
+/**
+ * The image files that a pool has open, each once, however many machines use it. Runs on the main thread.
+ *
+ * An image is opened read-only and must not change while it is in use: its pages are shared between machines and read again
+ * at any time. Whoever opens it again finds out here, whoever reads it in the I/O thread.
+ */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { ShoalError } from '../base/errors.ts';
+import { checkOf } from './io/file-check.ts';
+import { type SharedImage, tableBytes } from './shared-image.ts';
+
+interface Entry {
+  readonly key: string;
+  readonly image: SharedImage;
+  users: number;
+}
+
+export class ImageStore {
+  readonly #entries = new Map<string, Entry>();
+  readonly #byId = new Map<number, Entry>();
+  #nextId = 1;
+
+  /**
+   * Opens a file for one more user in this domain.
+   * @throws ShoalError `bad-disk` when it cannot be read, is no file, is empty, or has changed since another user opened it.
+   */
+  open(path: string, domain: number): SharedImage {
+    const file = openFile(path);
+    const stats = fstatSync(file, { bigint: true });
+    const check = checkOf(stats);
+    const key = `${stats.dev}:${stats.ino}:${domain}`;
+    const known = this.#entries.get(key);
+    if (known !== undefined) {
+      closeSync(file);
+      if (known.image.check !== check) {
+        throw new ShoalError(
+          'bad-disk',
+          `${path} has changed since a running machine opened it: stop that machine, or use a copy.`,
+        );
+      }
+      known.users++;
+      return known.image;
+    }
+    if (!stats.isFile() || stats.size === 0n) {
+      closeSync(file);
+      throw new ShoalError('bad-disk', `${path} is ${stats.isFile() ? 'empty' : 'not a file'}: give a raw image file.`);
+    }
+    const bytes = Number(stats.size);
+    const table = new SharedArrayBuffer(tableBytes(bytes));
+    const image: SharedImage = { id: this.#nextId++, path, file, bytes, domain, check, table };
+    const entry = { key, image, users: 1 };
+    this.#entries.set(key, entry);
+    this.#byId.set(image.id, entry);
+    return image;
+  }
+
+  /** The first `bytes` bytes of the file, fewer if it is shorter. @throws ShoalError `bad-disk` */
+  readHeader(image: SharedImage, bytes: number): Uint8Array {
+    const header = new Uint8Array(bytes);
+    try {
+      return header.subarray(0, readSync(image.file, header, 0, bytes, 0));
+    } catch (error) {
+      throw new ShoalError('bad-disk', `${image.path} cannot be read: ${reasonOf(error)}.`, { cause: error });
+    }
+  }
+
+  /** One user fewer. True: it was the last; let a vCPU thread `drop` the image's pages, then `forget` it. */
+  close(image: SharedImage): boolean {
+    const entry = this.#byId.get(image.id);
+    if (entry === undefined || --entry.users > 0) return false;
+    // From here on the same path is a new image, with a table of its own.
+    this.#entries.delete(entry.key);
+    return true;
+  }
+
+  /** Closes the file. A read that still comes fails by its check, even if the file number is another file's by then. */
+  forget(image: SharedImage): void {
+    if (!this.#byId.delete(image.id)) return;
+    closeSync(image.file);
+  }
+}
+
+function openFile(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw new ShoalError('bad-disk', `${path} cannot be opened: ${reasonOf(error)}.`, { cause: error });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === 'ENOENT') return 'there is no such file';
+  if (code === 'EACCES') return 'permission denied';
+  return code ?? String(error);
+}

@@ -1,0 +1,51 @@
+/** Starts and stops the I/O thread, and makes the channels to it. Runs on the main thread. */
+import { Worker } from 'node:worker_threads';
+import * as channel from './channel.ts';
+
+export interface IoThreadOptions {
+  readonly memory: WebAssembly.Memory;
+  /** One for each vCPU thread. */
+  readonly doorbells: readonly channel.Doorbell[];
+}
+
+export class IoThread {
+  /** Channel i is for vCPU thread i. */
+  readonly channels: readonly channel.IoChannel[];
+  readonly #worker: Worker;
+  readonly #exited: Promise<void>;
+
+  private constructor(worker: Worker, channels: readonly channel.IoChannel[]) {
+    this.#worker = worker;
+    this.channels = channels;
+    this.#exited = new Promise((resolve) => {
+      worker.once('exit', () => resolve());
+    });
+  }
+
+  static async start({ memory, doorbells }: IoThreadOptions): Promise<IoThread> {
+    const control = new SharedArrayBuffer(channel.CONTROL_BYTES);
+    const channels = doorbells.map((_, index) => ({
+      index,
+      memory,
+      control,
+      ring: new SharedArrayBuffer(channel.RING_BYTES),
+      doorbells,
+    }));
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: channels, name: 'io' });
+    const thread = new IoThread(worker, channels);
+    await new Promise<void>((resolve, reject) => {
+      worker.once('message', () => resolve());
+      worker.once('error', reject);
+    });
+    return thread;
+  }
+
+  /** Finishes what was submitted and ends. The vCPU threads have ended before. */
+  async close(): Promise<void> {
+    const control = new Int32Array(this.channels[0].control);
+    Atomics.store(control, channel.STOP, 1);
+    channel.ringDoorbell(control, channel.WORK);
+    await this.#exited;
+    this.#worker.removeAllListeners();
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * The writable layer of one machine's disk: a sparse file of the disk's size, and a bitmap of the 4 KiB pages that are in it.
+ *
+ * A page in the layer is there in full. The file has no name any more, so it goes with the machine whatever happens; nothing
+ * here is for keeping.
+ */
+import { randomUUID } from 'node:crypto';
+import { closeSync, ftruncateSync, openSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { ShoalError } from '../base/errors.ts';
+import { PAGE_SIZE } from '../base/numbers.ts';
+
+/** The file, as it is handed from the main thread to the vCPU thread. `close` works where it was made. */
+export class LayerFile {
+  readonly file: number;
+  readonly bytes: number;
+
+  constructor(file: number, bytes: number) {
+    this.file = file;
+    this.bytes = bytes;
+  }
+
+  close(): void {
+    closeSync(this.file);
+  }
+}
+
+/** Makes an empty layer for a disk of `bytes` bytes. @throws ShoalError `no-space` */
+export function createLayer(directory: string, bytes: number): LayerFile {
+  const path = join(directory, `layer-${randomUUID()}`);
+  try {
+    const file = openSync(path, 'wx+', 0o600);
+    unlinkSync(path);
+    ftruncateSync(file, Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE);
+    return new LayerFile(file, bytes);
+  } catch (error) {
+    throw new ShoalError('no-space', `No writable disk can be made in ${directory}: ${String(error)}`, { cause: error });
+  }
+}
+
+/** Which pages a layer has. Lives on the machine's thread. */
+export class Layer {
+  readonly file: number;
+  readonly #present: Uint8Array;
+
+  constructor(layer: Pick<LayerFile, 'file' | 'bytes'>) {
+    this.file = layer.file;
+    this.#present = new Uint8Array(Math.ceil(layer.bytes / PAGE_SIZE / 8));
+  }
+
+  has(page: number): boolean {
+    return (this.#present[page >>> 3] & (1 << (page & 7))) !== 0;
+  }
+
+  /** The pages `first` … `end` − 1 are in the file now, in full. */
+  add(first: number, end: number): void {
+    for (let page = first; page < end; page++) this.#present[page >>> 3] |= 1 << (page & 7);
+  }
+}
