@@ -90,18 +90,21 @@ function* unshareLeafSteps(guest: GuestMemory, slot: number): Steps<boolean> {
   if (fresh === 0) return false;
   const retained: number[] = [];
   let complete = false;
+  // While the copy is made, its references are in our hands.
   try {
     for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS) {
       const entry = words[old * 1024 + i];
       if (stateOf(entry) === SHARED) {
         if (!(yield* retainSteps(host, frameOf(entry), -1))) return false;
         retained.push(frameOf(entry));
+        host.inHands.push(frameOf(entry));
       }
       words[fresh * 1024 + i] = entry | ALIASED;
       words[fresh * 1024 + i + 1] = words[old * 1024 + i + 1];
     }
     complete = true;
   } finally {
+    for (const frame of retained) host.inHands.splice(host.inHands.indexOf(frame), 1);
     // Also when the VM dies between two references.
     if (!complete) {
       yield* releaseManySteps(host, retained);

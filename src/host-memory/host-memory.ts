@@ -73,6 +73,8 @@ export class HostMemory {
   readonly kernels: PageKernels;
   /** Mutexes that this thread holds. */
   readonly locks = new LockOrder();
+  /** References of shared frames that an operation of this thread has in its hands: taken, and in no table yet or any more. */
+  readonly inHands: number[] = [];
   /** Frames owned, u16 per VM and chunk. */
   readonly owned: Uint16Array;
   // Word indexes and numbers that follow from the map.

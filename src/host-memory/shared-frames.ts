@@ -31,7 +31,11 @@ export function* allocateSharedSteps(host: HostMemory, domain: number, count: nu
 /** Gives up one reference of each frame, and frees those that nobody has any more: one mutex for all. */
 export function* releaseManySteps(host: HostMemory, frames: readonly number[]): Steps<void> {
   const last: number[] = [];
-  for (const frame of frames) if (yield* dropReferenceSteps(host, frame)) last.push(frame);
+  host.inHands.push(...frames);
+  for (const frame of frames) {
+    if (yield* dropReferenceSteps(host, frame)) last.push(frame);
+    host.inHands.splice(host.inHands.indexOf(frame), 1);
+  }
   yield* freeOrphansSteps(host, last);
 }
 
