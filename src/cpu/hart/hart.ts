@@ -66,8 +66,6 @@ export class Hart {
   #leaveRequested = false;
   /** Something outside changed while an access to a device was on: look for it as soon as that is done. */
   #attention = false;
-  /** The store that gave LEAVE was carried out: pc goes on to the next instruction. */
-  #storeDone = false;
   /** For 'stuck': how often in a row the vector trapped at its first instruction. */
   #vectorTraps = 0;
   #vectorRetired = -1;
@@ -209,23 +207,12 @@ export class Hart {
       case EXIT.WFI:
         return this.#waitForInterrupt();
       case EXIT.LEAVE:
-        return this.#leaveExit();
+        return null;
       case EXIT.WAIT:
         return 'wait';
       default:
         throw new Error(`The interpreter came back with code ${code}.`);
     }
-  }
-
-  #leaveExit(): RunResult | null {
-    if (!this.#storeDone) return null;
-    this.#storeDone = false;
-    const { registers } = this.#thread;
-    const code = this.#thread.readInstruction(registers.pcLow, registers.pcHigh);
-    assert(code === 0, 'the store that was just carried out can be read');
-    registers.advancePc((this.#thread.instruction & 3) === 3 ? 4 : 2);
-    this.#retire1();
-    return null;
   }
 
   #retire1(): void {
@@ -307,7 +294,6 @@ export class Hart {
     if (code !== 0 || !this.#attention) return code;
     this.#attention = false;
     if (!this.#leaveRequested && this.#deliverable() === 0) return 0;
-    this.#storeDone = true;
     return EXIT.LEAVE;
   }
 
@@ -382,8 +368,7 @@ export class Hart {
 
 const TWO_32 = 0x1_0000_0000;
 
-const hex = (high: number, low: number): string =>
-  `0x${((BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)).toString(16)}`;
+const hex = (high: number, low: number): string => `0x${((BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)).toString(16)}`;
 
 const newCounters = (): HartCounters => ({
   instructions: 0,
