@@ -1,25 +1,52 @@
 /** The real guest agent in the shape that the host wants. */
-import { AgentClient } from '../vm/agent/index.ts';
+import { ShoalError } from '../base/errors.ts';
+import { AgentClient, type FileEntry as AgentFileEntry } from '../vm/agent/index.ts';
 import type { VmHandle } from '../vm/types.ts';
-import type { GuestAgent } from './guest-agent.ts';
+import type { AgentProcess, GuestAgent } from './guest-agent.ts';
+import type { ExecRequest, FileEntry } from './protocol.ts';
 
 export async function connectGuestAgent(vm: VmHandle): Promise<GuestAgent> {
   const agent = await AgentClient.connect(vm);
   return {
-    exec: async ({ command, cwd, env, user, stdin, tty }) =>
-      agent.exec(command, {
-        stdin,
-        ...(cwd === undefined ? {} : { cwd }),
-        ...(env === undefined ? {} : { env }),
-        ...(user === undefined ? {} : { user }),
-        ...(tty === undefined ? {} : { tty }),
-      }),
+    exec: (request) => startProcess(agent, request),
     readFile: (path) => agent.files.read(path),
     writeFile: (path, data, mode) => agent.files.write(path, data, mode === undefined ? {} : { mode }),
-    listFiles: (path) => agent.files.list(path),
-    statFile: (path) => agent.files.stat(path),
-    makeDirectory: (path, options) => agent.files.mkdir(path, options),
+    listFiles: async (path) => (await agent.files.list(path)).map(fileEntry),
+    statFile: async (path) => fileEntry(await agent.files.stat(path)),
+    makeDirectory: (path, { recursive, mode }) => agent.files.mkdir(path, { recursive, ...(mode === undefined ? {} : { mode }) }),
     removeFile: (path, recursive) => agent.files.remove(path, { recursive }),
     powerOff: () => agent.powerOff(),
   };
+}
+
+async function startProcess(agent: AgentClient, { command, cwd, env, user, stdin, tty }: ExecRequest): Promise<AgentProcess> {
+  const process = await agent.exec(command, {
+    stdin,
+    ...(cwd === undefined ? {} : { cwd }),
+    ...(env === undefined ? {} : { env }),
+    ...(user === undefined ? {} : { user }),
+    ...(tty === undefined ? {} : { tty }),
+  });
+  return {
+    stdin: {
+      write: async (data) => {
+        try {
+          await process.stdin.write(data);
+        } catch (error) {
+          // It ended, or it reads nothing: as with a pipe to nowhere, its exit says the rest.
+          if (!(error instanceof ShoalError && error.code === 'wrong-state')) throw error;
+        }
+      },
+      end: () => process.stdin.end(),
+    },
+    stdout: process.stdout,
+    stderr: process.stderr,
+    exit: process.exit,
+    kill: (signal) => process.kill(signal),
+    resize: ({ columns, rows }) => process.resize(columns, rows),
+  };
+}
+
+function fileEntry({ name, kind, size, mode, uid, gid, modifiedMs }: AgentFileEntry): FileEntry {
+  return { name, kind, size, mode, uid, gid, modifiedAtMs: modifiedMs };
 }

@@ -51,7 +51,7 @@ export class VmFiles {
     );
   }
 
-  /** Writes a file whole: it is replaced when all of `data` has arrived. `mode` are its permission bits. */
+  /** Makes or replaces a file; `mode` are its permission bits. When `data` fails, what came before stays in the guest. */
   async write(
     path: string,
     data: string | Uint8Array | Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>,

@@ -1,5 +1,7 @@
 /** A host, in this process or in another: makes machines, lists them, says what memory they take. */
+import { availableParallelism } from 'node:os';
 import { ShoalError } from '../base/errors.ts';
+import { MAX_THREADS } from '../layout/arena.ts';
 import type { PoolMemory } from '../vm/types.ts';
 import { LocalService } from './local-service.ts';
 import { type CreateOptions, machineSpec } from './machine-spec.ts';
@@ -11,7 +13,7 @@ import { socketPath } from './socket.ts';
 import { Vm } from './vm.ts';
 
 export interface HostOptions {
-  /** Size of the pool that all machines share, such as `2G`. */
+  /** Size of the pool that all machines share, such as `2G`. `4G` is the largest, and means what fits 4 GiB beside its tables. */
   memory: Size;
   /** vCPU threads; default the number of cores, at most 16. */
   threads?: number;
@@ -101,14 +103,18 @@ export class Host implements AsyncDisposable {
 
 /** A pool in this process with its agent. The modules are loaded here, so that a client pays for none of them. */
 export async function openLocalService(options: HostOptions): Promise<LocalService> {
-  const memoryBytes = parseSize(options.memory);
-  const [{ openVmPool }, { connectGuestAgent }] = await Promise.all([import('../vm/pool.ts'), import('./agent-adapter.ts')]);
-  if (options.threads !== undefined && !(Number.isInteger(options.threads) && options.threads > 0)) {
-    throw new ShoalError('bad-argument', `“${options.threads}” is not a number of threads.`);
-  }
+  const asked = parseSize(options.memory);
+  const threads = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
+  if (!(Number.isInteger(threads) && threads > 0))
+    throw new ShoalError('bad-argument', `“${threads}” is not a number of threads.`);
+  const [{ openVmPool }, { connectGuestAgent }, { fittingPoolBytes }] = await Promise.all([
+    import('../vm/pool.ts'),
+    import('./agent-adapter.ts'),
+    import('./pool-bytes.ts'),
+  ]);
   const pool = await openVmPool({
-    memoryBytes,
-    ...(options.threads === undefined ? {} : { threads: options.threads }),
+    memoryBytes: fittingPoolBytes(asked, threads),
+    threads,
     ...(options.overCommit === undefined ? {} : { overCommit: options.overCommit }),
   });
   return new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent);

@@ -117,7 +117,7 @@ export function serveFileWrite(service: HostService, vm: string, connection: Fra
     const input = inboundStream(connection, FrameType.input);
     await connection.send(FrameType.started);
     readUpward(frames, input, new Map(), {}).then(
-      // A client that leaves without `inputEnd` must not leave half a file that looks whole.
+      // Without `inputEnd` the file is not complete, and whoever writes it must know.
       () => input.end(new ShoalError('aborted', 'The client left before the file was complete.')),
       (error: unknown) => input.end(error as Error),
     );

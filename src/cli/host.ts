@@ -1,0 +1,87 @@
+/** `shoal host`: the process that owns the pool. */
+import { Command, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
+import { ShoalError } from '../base/errors.ts';
+import { formatSize } from '../host/size.ts';
+import { connect, startHost, tryConnect } from './connection.ts';
+import { countOption, sizeOption } from './options.ts';
+import { defaultPoolBytes } from './pool-size.ts';
+import { printJson } from './table.ts';
+
+/** A host that was started for one command waits so long for its first machine. */
+const FIRST_MACHINE_MS = 60_000;
+
+interface HostFlags {
+  memory?: number;
+  threads?: number;
+  detach?: true;
+  stop?: true;
+  endWhenEmpty?: true;
+  json?: true;
+}
+
+export function hostCommand(): CommandUnknownOpts {
+  return new Command('host')
+    .summary('own a pool of memory and serve it to the other commands')
+    .description('Owns a pool of memory and serves it on a socket until Ctrl-C, which powers all machines off.')
+    .option('-m, --memory <size>', 'size of the pool, such as 4G (default: SHOAL_MEMORY, or half of this machine’s)', sizeOption)
+    .option('--threads <n>', 'vCPU threads (default: one per core)', countOption)
+    .option('-d, --detach', 'go on in the background; the log lies beside the socket')
+    .option('--stop', 'power off all machines of the running host and end it')
+    .option('--json', 'say what runs as one line of JSON')
+    .addOption(new Option('--end-when-empty').hideHelp())
+    .action(runHost);
+}
+
+async function runHost(flags: HostFlags): Promise<void> {
+  if (flags.stop) return stopHost();
+  if (flags.detach) return detachHost(flags);
+  const { HostProcess } = await import('../host/host-process.ts');
+  const host = await HostProcess.start({
+    memory: flags.memory ?? defaultPoolBytes(),
+    ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+    ...(flags.endWhenEmpty ? { endWhenEmptyMs: FIRST_MACHINE_MS } : {}),
+  });
+  const info = await host.service.info();
+  if (flags.json) printJson({ socket: host.socket, ...info });
+  else
+    process.stdout.write(
+      `shoal host ${info.version}: pool of ${formatSize(info.poolBytes)} on ${host.socket} (pid ${info.pid})\n`,
+    );
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (!flags.json) process.stdout.write('powering off\n');
+      void host.close();
+    });
+  }
+  await host.closed;
+}
+
+async function detachHost(flags: HostFlags): Promise<void> {
+  if ((await tryConnect()) !== undefined) {
+    throw new ShoalError('host-running', 'A host is running already; use it, or end it with `shoal host --stop`.');
+  }
+  const args = [
+    ...(flags.memory === undefined ? [] : ['--memory', String(flags.memory)]),
+    ...(flags.threads === undefined ? [] : ['--threads', String(flags.threads)]),
+  ];
+  const { host, log } = await startHost(args);
+  const info = await host.info();
+  if (flags.json) printJson({ log, ...info });
+  else
+    process.stdout.write(`shoal host ${info.version}: pool of ${formatSize(info.poolBytes)} (pid ${info.pid}), log in ${log}\n`);
+}
+
+async function stopHost(): Promise<void> {
+  const host = await connect();
+  const { pid } = await host.info();
+  await host.shutdown();
+  // The answer comes before the end; whoever asked wants the memory back when we return.
+  for (;;) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
