@@ -28,6 +28,12 @@ import type { GuestMemory } from './guest-memory.ts';
 import { ABSENT, BALLOONED, ENTRY_STAMP, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, SHARED, stateOf } from './page-entry.ts';
 import { DIRECTORY_SLOTS, entryOf, slotOf, TABLE_PAGE } from './page-table.ts';
 
+function bitCount(bits: number): number {
+  bits -= (bits >>> 1) & 0x5555_5555;
+  bits = (bits & 0x3333_3333) + ((bits >>> 2) & 0x3333_3333);
+  return Math.imul((bits + (bits >>> 4)) & 0x0f0f_0f0f, 0x0101_0101) >>> 24;
+}
+
 export type GrantKind = 'read' | 'write' | 'fetch';
 
 export interface AuditedGuest {
@@ -201,6 +207,10 @@ export class Auditor {
     const { host, words } = guest;
     const index = frame - host.firstFrame;
     this.#references[index]++;
+    assert(
+      frameState(words[frameEntry(host, frame)]) === FRAME_SHARED,
+      `VM ${guest.vm} leads to frame ${frame}, which is not shared`,
+    );
     const domain = words[chunkEntry(host, Math.floor(index / CHUNK_FRAMES)) + t.CHUNK_DOMAIN];
     const own = words[guest.account + t.VM_DOMAIN];
     assert(domain === own || domain === FILE_DOMAIN, `VM ${guest.vm} of domain ${own} shares frame ${frame} of domain ${domain}`);
@@ -255,16 +265,18 @@ export class Auditor {
         const cleanBits = words[entry + t.CHUNK_CLEAN_BITS + i];
         const releasingBits = words[entry + t.CHUNK_RELEASING_BITS + i];
         assert((cleanBits & ~freeBits) === 0 && (freeBits & releasingBits) === 0, `chunk ${chunk} contradicts itself`);
-        for (let k = 0; k < 32; k++) {
-          const index = chunk * CHUNK_FRAMES + i * 32 + k;
-          const isFree = ((freeBits >>> k) & 1) === 1;
-          if (isFree) freeHere++;
-          if (isFree && ((cleanBits >>> k) & 1) === 0) dirtyHere++;
-          if (((releasingBits >>> k) & 1) === 1) releasingHere++;
-          const state = this.#auditFrame(index, isFree || ((releasingBits >>> k) & 1) === 1);
+        freeHere += bitCount(freeBits);
+        dirtyHere += bitCount(freeBits & ~cleanBits);
+        releasingHere += bitCount(releasingBits);
+        // Frames in use one by one; free ones only when bytes are looked at too, for nothing leads to them (see `#private`, `#reference`).
+        const free = freeBits | releasingBits;
+        for (let left = bytes ? -1 : ~free; left !== 0; left &= left - 1) {
+          const bit = left & -left;
+          const index = chunk * CHUNK_FRAMES + i * 32 + 31 - Math.clz32(bit);
+          const state = this.#auditFrame(index, (free & bit) !== 0);
           if (state === FRAME_SHARED) shared++;
           if (state === FRAME_FREEING) freeing++;
-          if (bytes && ((cleanBits >>> k) & 1) === 1) this.#auditZero(host.firstFrame + index);
+          if (bytes && (cleanBits & bit) !== 0) this.#auditZero(host.firstFrame + index);
         }
       }
       assert(

@@ -117,7 +117,8 @@ describe('holds', () => {
       { address: 0, length: 1, write: false },
     ];
     expect(guest.hold(ranges, () => {})).toBe('fault');
-    for (const address of [Number.NaN, -1, 2 ** 60]) expect(guest.hold([{ address, length: 1, write: false }], () => {})).toBe('fault');
+    for (const address of [Number.NaN, -1, 2 ** 60])
+      expect(guest.hold([{ address, length: 1, write: false }], () => {})).toBe('fault');
     expect(guest.hold([{ address: RAM, length: 0, write: false }], () => {})).toBe('fault');
     expect(guest.balloon(RAM_PAGE)).toBe(true);
     audit(host, [guest]);
@@ -202,7 +203,10 @@ describe('absent pages', () => {
   it('M38 M39: asks once, waits, comes back under its own handle only; a discard forgets it', () => {
     const asked: [number, number][] = [];
     const forgotten: number[] = [];
-    const source: PageSource = { request: (gfn, handle) => asked.push([gfn, handle]), forget: (_, handle) => forgotten.push(handle) };
+    const source: PageSource = {
+      request: (gfn, handle) => asked.push([gfn, handle]),
+      forget: (_, handle) => forgotten.push(handle),
+    };
     const host = smallPool();
     const guest = guestOf(host, { source });
     const tlb = new GrantBook(guest);

@@ -48,7 +48,8 @@ export class GrantBook implements TlbControl {
     const hit = this.grants.find((grant) => grant.gfn === gfn && grant.kind === kind);
     if (hit) return hit.frame;
     const { guest } = this;
-    const frame = kind === 'read' ? guest.frameForRead(gfn) : kind === 'write' ? guest.frameForWrite(gfn) : guest.frameForFetch(gfn);
+    const frame =
+      kind === 'read' ? guest.frameForRead(gfn) : kind === 'write' ? guest.frameForWrite(gfn) : guest.frameForFetch(gfn);
     if (frame >= 0) this.grants.push({ gfn, frame, kind });
     return frame;
   }

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { audit, Auditor } from './audit.ts';
-import { entryOf } from './page-table.ts';
-import { shareLeaf, ownEntrySteps } from './page-table.ts';
+import { Auditor, audit } from './audit.ts';
+import { entryOf, ownEntrySteps, shareLeaf } from './page-table.ts';
 import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
 
 const ones = (count: number, value = 1) => new Uint8Array(count).fill(value);

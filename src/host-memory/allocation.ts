@@ -43,8 +43,11 @@ function keptFrom(host: HostMemory, use: FrameUse): number {
 /** Free frames that this use may take now. A hint outside the critical section of "chunk set". */
 export const available = (host: HostMemory, use: FrameUse): number => Atomics.load(host.words, FREE_FRAMES) - keptFrom(host, use);
 
-/** Moves `count` frames onto the VM's handy stack and charges them. "chunk set" is held; they are there. */
-function moveToHandy(host: HostMemory, vm: number, count: number): void {
+/**
+ * Moves up to `count` frames onto the VM's handy stack and charges them. "chunk set" is held. Returns how many: fewer than are free when the
+ * rest lies in chunks of other domains.
+ */
+function moveToHandy(host: HostMemory, vm: number, count: number): number {
   const words = host.words;
   const entry = host.vmEntry(vm);
   const depth = words[entry + VM_HANDY];
@@ -53,6 +56,7 @@ function moveToHandy(host: HostMemory, vm: number, count: number): void {
   for (let i = 0; i < got; i++) becomePrivate(host, words[at + i] & ~HANDY_CLEAN, vm, NO_PAGE);
   Atomics.add(words, entry + VM_CHARGED, got);
   Atomics.store(words, entry + VM_HANDY, depth + got);
+  return got;
 }
 
 /**
@@ -71,8 +75,8 @@ export function* refillSteps(host: HostMemory, vm: number, want: number, least: 
   yield* lock(host, LOCK_CHUNKS);
   yield 'refill:look';
   let have = Math.min(want, available(host, use));
-  const quick = have >= least && (words[WAITER_COUNT] === 0 || use === 'emergency');
-  if (quick) moveToHandy(host, vm, have);
+  const mayTake = have >= least && (words[WAITER_COUNT] === 0 || use === 'emergency');
+  const quick = mayTake && moveToHandy(host, vm, have) >= least;
   unlock(host, LOCK_CHUNKS);
   if (quick) return true;
 
@@ -81,9 +85,8 @@ export function* refillSteps(host: HostMemory, vm: number, want: number, least: 
   yield* lock(host, LOCK_CHUNKS);
   yield 'refill:queue';
   have = Math.min(want, available(host, use));
-  const granted = have >= least && firstInLine(host, vm);
+  const granted = have >= least && firstInLine(host, vm) && moveToHandy(host, vm, have) >= least;
   if (granted) {
-    moveToHandy(host, vm, have);
     if (words[entry + VM_TICKET] !== 0) leaveQueue(host, vm);
   } else {
     joinQueue(host, vm, least + keptFrom(host, use));
