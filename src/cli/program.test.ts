@@ -4,11 +4,14 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { FakePool, fakeAgent } from '../../test/fakes/fake-pool.ts';
 import { HostProcess } from '../host/host-process.ts';
 import { LocalService } from '../host/local-service.ts';
 import { program } from './program.ts';
+
+// Each test is several processes, and the machine may be busy.
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
 
 const directory = mkdtempSync(join(tmpdir(), 'shoal-cli-'));
 const guest = join(directory, 'guest');

@@ -7,6 +7,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { ShoalError } from '../../src/base/errors.ts';
 import type { AgentProcess, GuestAgent } from '../../src/host/guest-agent.ts';
 import type { ExecRequest, FileEntry, FileStat } from '../../src/host/protocol.ts';
@@ -200,8 +201,9 @@ function startHere(request: ExecRequest, cwd: string): AgentProcess {
       write: (data) => new Promise((resolve, reject) => child.stdin.write(data, (error) => (error ? reject(error) : resolve()))),
       end: () => child.stdin.end(),
     },
-    stdout: child.stdout,
-    stderr: child.stderr,
+    // Node throws away what nobody has begun to read when the process exits; these begin at once.
+    stdout: child.stdout.pipe(new PassThrough()),
+    stderr: child.stderr.pipe(new PassThrough()),
     exit,
     kill: async (signal) => {
       if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, signal as NodeJS.Signals);
