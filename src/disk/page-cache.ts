@@ -203,6 +203,12 @@ export class PageCache {
       let end = start + 1;
       while (end < pages.length && end - start < SEGMENTS_MAX && pages[end] === pages[end - 1] + 1) end++;
       if (!this.#loadRun(attached, pages[start], end - start)) {
+        // One page at a time may be all that there is room for.
+        end = start + 1;
+        if (this.#loadRun(attached, pages[start], 1)) {
+          start = end;
+          continue;
+        }
         attached.wanted = pages.slice(start);
         this.#starved = true;
         this.io.ringLater();

@@ -11,8 +11,8 @@ const PAGE = 4096;
 
 export class TestMemory implements GuestAccess {
   readonly base = RAM_BASE;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly view: DataView<ArrayBuffer>;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
   readonly ballooned = new Set<number>();
   readonly discarded: { address: number; length: number }[] = [];
   /** Frames by page that `mapShared` gave. */
@@ -26,9 +26,10 @@ export class TestMemory implements GuestAccess {
   frameBytes: (frame: number) => Uint8Array = () => new Uint8Array(PAGE);
   #retries: (() => void)[] = [];
 
-  constructor(bytes = 1024 * 1024) {
-    this.bytes = new Uint8Array(bytes);
-    this.view = new DataView(this.bytes.buffer);
+  /** `bytes` is the RAM; for the I/O thread it must lie in the arena. */
+  constructor(bytes: Uint8Array = new Uint8Array(1024 * 1024)) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   /** Calls the retries of everything that waited. */

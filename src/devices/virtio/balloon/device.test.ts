@@ -11,7 +11,7 @@ function guest() {
   const driver = new TestDriver(device, memory);
   driver.start();
   const pages = (queue: number, list: number[]): void => {
-    list.forEach((page, i) => memory.view.setUint32(driver.data - memory.base + 4 * i, page, true));
+    for (const [i, page] of list.entries()) memory.view.setUint32(driver.data - memory.base + 4 * i, page, true);
     expect(driver.request(queue, [{ address: driver.data, length: 4 * list.length, writable: false }])).toHaveLength(1);
   };
   return { memory, device, driver, pages, firstPage: memory.base / 4096 };
