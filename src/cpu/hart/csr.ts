@@ -21,7 +21,7 @@ import {
   STATUS_WRITABLE,
 } from './csr-numbers.ts';
 import type { Registers } from './registers.ts';
-import { WIDE, type HartState } from './state.ts';
+import { type HartState, WIDE } from './state.ts';
 
 /** Guest time in whole ticks of TIMEBASE_HZ; stands still while the guest is paused. */
 export interface GuestClock {
@@ -125,10 +125,7 @@ export class CsrFile {
 
   #readStatus(): boolean {
     const fs = this.#registers.fs;
-    return this.#give(
-      this.#state.status | (fs << STATUS_FS_SHIFT),
-      STATUS_HIGH_UXL64 | (fs === FS_DIRTY ? STATUS_HIGH_SD : 0),
-    );
+    return this.#give(this.#state.status | (fs << STATUS_FS_SHIFT), STATUS_HIGH_UXL64 | (fs === FS_DIRTY ? STATUS_HIGH_SD : 0));
   }
 
   /** U-mode needs the counter's bit in scounteren; mcounteren counts as all set. */

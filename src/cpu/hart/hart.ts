@@ -6,13 +6,13 @@
  * turns on a thread; `enter` and `leave` cost two copies of 576 bytes and an emptied TLB.
  */
 import { assert } from '../../base/assert.ts';
-import { EXIT } from '../interpreter/boundary.ts';
 import type { GuestPages, MmioBus } from '../guest-pages.ts';
+import { EXIT } from '../interpreter/boundary.ts';
 import { CAUSE, INTERRUPT } from './cause.ts';
 import { CsrFile, EFFECT_ADDRESS_SPACE, EFFECT_INTERRUPTS, EFFECT_MODE, EFFECT_PAGING, type GuestClock } from './csr.ts';
 import { ENVCFG_CBZE, STATUS_MXR, STATUS_SIE, STATUS_SUM } from './csr-numbers.ts';
-import { Sbi, type DebugConsole } from './sbi.ts';
-import { WIDE, type HartState } from './state.ts';
+import { type DebugConsole, Sbi } from './sbi.ts';
+import { type HartState, WIDE } from './state.ts';
 import type { HartThread } from './thread.ts';
 import { enterTrap, firstInterrupt, returnFromTrap } from './trap.ts';
 
@@ -98,6 +98,10 @@ export class Hart {
     this.#thread.registers.saveAll(this.state.registers);
     this.#thread.detach(this);
     this.#entered = false;
+  }
+
+  get isEntered(): boolean {
+    return this.#entered;
   }
 
   #setAddressSpace(satpLow: number, satpHigh: number): void {

@@ -1,14 +1,5 @@
 /** The registers of the hart that is entered on a thread, as they lie in the thread block. 64-bit values are two halves. */
-import {
-  BUDGET,
-  FFLAGS,
-  FRM,
-  FS,
-  REG_PC,
-  REG_X,
-  REGISTER_BYTES,
-  RESERVATION_ADDRESS,
-} from '../../layout/thread-block.ts';
+import { BUDGET, FFLAGS, FRM, FS, REG_PC, REG_X, REGISTER_BYTES, RESERVATION_ADDRESS } from '../../layout/thread-block.ts';
 
 export class Registers {
   readonly #words: Int32Array;

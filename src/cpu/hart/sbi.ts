@@ -5,7 +5,7 @@
  * The console calls take guest-physical addresses; they stop at the first byte that is not RAM, and move at most a page at a time, which
  * the specification allows ("number of bytes written").
  */
-import { MUST_WAIT, type GuestPages } from '../guest-pages.ts';
+import { type GuestPages, MUST_WAIT } from '../guest-pages.ts';
 import type { ArenaBytes } from '../mmu/arena-bytes.ts';
 import type { CsrFile } from './csr.ts';
 import type { Registers } from './registers.ts';

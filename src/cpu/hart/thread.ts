@@ -3,7 +3,7 @@
  * the decoded code.
  */
 import { assert } from '../../base/assert.ts';
-import { THREAD_BLOCK_SIZE, THREAD_BLOCKS, type ArenaMap } from '../../layout/arena.ts';
+import { type ArenaMap, THREAD_BLOCK_SIZE, THREAD_BLOCKS } from '../../layout/arena.ts';
 import { STRADDLE_SLOTS } from '../../layout/thread-block.ts';
 import type { GuestPages, MmioBus, TlbControl } from '../guest-pages.ts';
 import type { Interpreter } from '../interpreter/boundary.ts';

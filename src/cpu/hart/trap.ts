@@ -2,7 +2,7 @@
 import { INTERRUPT } from './cause.ts';
 import { STATUS_SIE, STATUS_SPIE, STATUS_SPP } from './csr-numbers.ts';
 import type { Registers } from './registers.ts';
-import { WIDE, type HartState } from './state.ts';
+import { type HartState, WIDE } from './state.ts';
 
 const INTERRUPT_HIGH = 0x8000_0000 | 0;
 

@@ -9,11 +9,11 @@ import { assert } from '../../base/assert.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import { CBO_ZERO_BLOCK } from '../../layout/machine.ts';
 import { SCRATCH } from '../../layout/thread-block.ts';
+import type { MmioBus } from '../guest-pages.ts';
 import { CAUSE } from '../hart/cause.ts';
 import { ACCESS_SIGNED, ACCESS_SIZE, ACCESS_WRITE } from '../interpreter/boundary.ts';
-import type { MmioBus } from '../guest-pages.ts';
-import { ArenaBytes } from './arena-bytes.ts';
-import { accessFault, READ, WRITE, type AccessKind, type Mmu } from './mmu.ts';
+import type { ArenaBytes } from './arena-bytes.ts';
+import { type AccessKind, accessFault, type Mmu, READ, WRITE } from './mmu.ts';
 
 const NO_BUS: MmioBus = { read: () => -1, write: () => false };
 

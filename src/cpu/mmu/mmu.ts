@@ -8,9 +8,9 @@
  * Not here: moving the data (access.ts), the TLB's tables (tlb.ts), raising the trap (hart/trap.ts).
  */
 import { DATA_TLB, FETCH_TLB, TLB_START, TLB_TABLE_SIZE } from '../../layout/thread-block.ts';
+import { type GuestPages, MUST_WAIT, NOT_RAM, type TlbControl } from '../guest-pages.ts';
 import { CAUSE } from '../hart/cause.ts';
 import { EXIT } from '../interpreter/boundary.ts';
-import { MUST_WAIT, NOT_RAM, type GuestPages, type TlbControl } from '../guest-pages.ts';
 import {
   NO_PAGES,
   PTE_ACCESSED,

@@ -5,7 +5,7 @@
  * The result stays in the walker's fields, so that a walk allocates nothing. Entries are read as two 32-bit halves: nobody else
  * writes this guest's memory while its one hart walks.
  */
-import { MUST_WAIT, NOT_RAM, type GuestPages } from '../guest-pages.ts';
+import { type GuestPages, MUST_WAIT, NOT_RAM } from '../guest-pages.ts';
 
 export const PTE_VALID = 1;
 export const PTE_READ = 2;

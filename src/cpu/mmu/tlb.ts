@@ -11,16 +11,17 @@
  *
  * Not here: what may be granted (mmu.ts), and reading page tables (sv39.ts).
  */
+
+import { assert } from '../../base/assert.ts';
 import {
   DATA_SET_SIZE,
+  DATA_SET_USER,
+  TLB_END,
   TLB_ENTRIES,
   TLB_ENTRY_SIZE,
   TLB_START,
   TLB_TABLE_SIZE,
-  TLB_END,
-  DATA_SET_USER,
 } from '../../layout/thread-block.ts';
-import { assert } from '../../base/assert.ts';
 import type { TlbControl } from '../guest-pages.ts';
 
 /** Number of the first table of each data set: the read table; the write table follows. */
@@ -67,7 +68,10 @@ export class Tlb implements TlbControl {
   #hasGigapages = false;
 
   constructor(memory: WebAssembly.Memory, threadBlock: number) {
-    assert(TLB_END - TLB_START === TABLES * TLB_TABLE_SIZE && DATA_SET_USER === TLB_START, 'the TLB tables lie one after the other');
+    assert(
+      TLB_END - TLB_START === TABLES * TLB_TABLE_SIZE && DATA_SET_USER === TLB_START,
+      'the TLB tables lie one after the other',
+    );
     assert(DATA_SET_SIZE === 2 * TLB_TABLE_SIZE, 'a data set is a read table and a write table');
     this.#words = new Int32Array(memory.buffer);
     this.#first = (threadBlock + TLB_START) / 4;
