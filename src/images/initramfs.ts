@@ -9,11 +9,12 @@ import { busyboxApplets } from './busybox.ts';
 import { CpioWriter } from './cpio.ts';
 import type { KernelModule } from './kernel-package.ts';
 
-const GUEST_FOLDER = new URL('../../guest/', import.meta.url);
+export const GUEST_FOLDER = new URL('../../guest/', import.meta.url);
 
 /** Files of `guest/` and where they go, all executable but the last ones. */
 const PROGRAMS: readonly (readonly [source: string, target: string])[] = [
   ['init/init', 'init'],
+  ['init/switch-root', 'lib/shoal/switch-root'],
   ['agent/agent', 'lib/shoal/agent'],
   ['agent/terminal', 'lib/shoal/terminal'],
 ];
