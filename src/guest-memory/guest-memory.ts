@@ -11,38 +11,39 @@ import type { GuestPages, TlbControl } from '../cpu/guest-pages.ts';
 import type { DmaRange, GuestAccess, HoldResult } from '../devices/guest-access.ts';
 import { admitSteps } from '../host-memory/accounts.ts';
 import { refillSteps } from '../host-memory/allocation.ts';
-import { becomeShared, holdsCode, markCode } from '../host-memory/frame-table.ts';
+import { holdsCode, markCode } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/host-memory.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { freeTablePagesSteps } from '../host-memory/table-pages.ts';
-import { VM_CHARGED, VM_EPOCH, VM_HANDY, VM_PRIVATE, VM_ROOT, VM_SHARED, VM_TABLES, VM_TICKET } from '../host-memory/tables.ts';
+import { VM_EPOCH, VM_HANDY, VM_ROOT, VM_TICKET } from '../host-memory/tables.ts';
 import type { VmMemory } from '../vm/types.ts';
 import { bringSteps, type PageSource, setAbsentSteps } from './absent-pages.ts';
 import { type AccessResult, readBytes, readNumber, writeBytesSteps } from './access.ts';
 import { balloonSteps, deflateSteps, discardSteps, wholePages } from './balloon.ts';
 import { giveAllBackSteps } from './handy-frames.ts';
-import { HoldTable, holdSteps, restampHeld } from './holds.ts';
+import { HoldTable, holdSteps } from './holds.ts';
 import { powerOffSteps, resetSteps } from './life.ts';
-import { counterOf } from './page-change.ts';
 import {
   ABSENT,
   ALIASED,
   ENTRY_STAMP,
-  ENTRY_WORDS,
   frameOf,
-  LEAF_PAGES,
   MUST_WAIT,
   NOT_RAM,
   PRIVATE,
   REQUESTED,
   ROM,
   SHARED,
-  stateOf,
+  STATE_MASK,
 } from './page-entry.ts';
 import { entryOf, inSharedLeaf, markUnmade } from './page-table.ts';
 import { RamRanges } from './ram-ranges.ts';
 import { addRomSteps, mapFileBackedSteps, mapSharedSteps } from './shared-pages.ts';
+import { advanceEpochSteps } from './write-clock.ts';
 import { secureForWriteSteps } from './write-fault.ts';
+
+/** `quickWrite`: the write-fault path must decide. */
+const SLOW = -3;
 
 export interface GuestMemoryOptions {
   /** RAM, in bytes; whole pages. */
@@ -115,7 +116,7 @@ export class GuestMemory implements GuestPages, GuestAccess {
       return this.host.map.zeroFrame;
     }
     const entry = this.words[at];
-    const state = entry & 0x0700_0000;
+    const state = entry & STATE_MASK;
     if (state === PRIVATE) return frameOf(entry);
     if (state === ABSENT) {
       this.requestAbsent(page, at);
@@ -127,18 +128,26 @@ export class GuestMemory implements GuestPages, GuestAccess {
   }
 
   frameForWrite(guestFrame: number): number {
+    const frame = this.quickWrite(guestFrame);
+    return frame === SLOW ? this.host.run(secureForWriteSteps(this, this.ranges.pageOf(guestFrame))) : frame;
+  }
+
+  *frameForWriteSteps(guestFrame: number): Steps<number> {
+    const frame = this.quickWrite(guestFrame);
+    return frame === SLOW ? yield* secureForWriteSteps(this, this.ranges.pageOf(guestFrame)) : frame;
+  }
+
+  /** The common case of a write, which has nothing to stop at: already private, and no code in it. SLOW when it is another. */
+  quickWrite(guestFrame: number): number {
     const page = this.ranges.pageOf(guestFrame);
     if (page < 0) return NOT_RAM;
     const at = entryOf(this, page);
-    if (at !== 0 && (this.words[at] & (0x0700_0000 | ROM)) === PRIVATE) {
-      const frame = frameOf(this.words[at]);
-      if (!holdsCode(this.host, frame)) {
-        // Already private: the stamp, which is also the fence, and then the caller's grant.
-        if (this.words[at + ENTRY_STAMP] !== this.epoch) Atomics.store(this.words, at + ENTRY_STAMP, this.epoch);
-        return frame;
-      }
-    }
-    return this.host.run(secureForWriteSteps(this, page));
+    if (at === 0 || (this.words[at] & (STATE_MASK | ROM)) !== PRIVATE) return SLOW;
+    const frame = frameOf(this.words[at]);
+    if (holdsCode(this.host, frame)) return SLOW;
+    // The stamp, which is also the fence, and then the caller's grant.
+    if (this.words[at + ENTRY_STAMP] !== this.epoch) Atomics.store(this.words, at + ENTRY_STAMP, this.epoch);
+    return frame;
   }
 
   frameForFetch(guestFrame: number): number {
@@ -240,10 +249,7 @@ export class GuestMemory implements GuestPages, GuestAccess {
 
   /** Begins a new epoch: every page's next write takes the slow path once and is stamped. */
   advanceEpoch(): void {
-    this.epoch = (this.epoch + 1) | 0;
-    restampHeld(this);
-    Atomics.store(this.words, this.account + VM_EPOCH, this.epoch);
-    this.tlb?.dropAllWrites();
+    this.host.run(advanceEpochSteps(this));
   }
 
   /** It wants memory or an absent page: schedule it when `HostMemory.waiterMayProceed` says so, after a `poll`. */
@@ -253,12 +259,16 @@ export class GuestMemory implements GuestPages, GuestAccess {
 
   /** Takes the frames it waited for, if it is its turn, and calls the retries of refused holds. Between slices, and when the doorbell rang. */
   poll(): void {
-    if (this.dying || !this.host.waiterMayProceed(this.vm)) return;
-    if (this.words[this.account + VM_TICKET] !== 0 && !this.host.run(refillSteps(this.host, this.vm, 1, 1, 'grow'))) return;
-    if (this.#retries.length === 0) return;
+    this.host.run(this.pollSteps());
+    if (this.#retries.length === 0 || this.dying || this.words[this.account + VM_TICKET] !== 0) return;
     const due = this.#retries;
     this.#retries = [];
     for (const retry of due) retry();
+  }
+
+  *pollSteps(): Steps<void> {
+    if (this.words[this.account + VM_TICKET] === 0 || this.dying || !this.host.waiterMayProceed(this.vm)) return;
+    yield* refillSteps(this.host, this.vm, 1, 1, 'grow');
   }
 
   /** The VM has nothing to run: what it kept ready goes back. */
@@ -306,35 +316,5 @@ export class GuestMemory implements GuestPages, GuestAccess {
   *retireSteps(pages: readonly number[]): Steps<void> {
     if (this.#retire === null) yield* freeTablePagesSteps(this.host, pages);
     else if (pages.length > 0) this.#retire(() => this.host.run(freeTablePagesSteps(this.host, pages)));
-  }
-
-  /** All private frames of a leaf become shared ones with one reference, the leaf's. */
-  freezeLeaf(leaf: number): void {
-    const { host, words } = this;
-    for (let i = 0; i < LEAF_PAGES; i++) {
-      const at = leaf * 1024 + i * ENTRY_WORDS;
-      if (stateOf(words[at]) !== PRIVATE) continue;
-      const frame = frameOf(words[at]);
-      becomeShared(host, frame, 1);
-      const chunk = Math.floor((frame - host.firstFrame) / LEAF_PAGES);
-      Atomics.sub(host.owned, this.vm * host.map.chunkCount + chunk, 1);
-      Atomics.sub(words, this.account + VM_CHARGED, 1);
-      Atomics.sub(words, this.account + VM_PRIVATE, 1);
-      Atomics.add(words, this.account + VM_SHARED, 1);
-      Atomics.store(words, at, SHARED | ALIASED | frame);
-    }
-  }
-
-  /** Counts the pages of a leaf that came from, or goes to, another VM of a fork. */
-  countLeaf(leaf: number, sign = 1): void {
-    for (let i = 0; i < LEAF_PAGES; i++) {
-      const counter = counterOf(stateOf(this.words[leaf * 1024 + i * ENTRY_WORDS]));
-      if (counter >= 0) Atomics.add(this.words, this.account + counter, sign);
-    }
-    Atomics.add(this.words, this.account + VM_TABLES, sign);
-  }
-
-  uncountLeaf(leaf: number): void {
-    this.countLeaf(leaf, -1);
   }
 }

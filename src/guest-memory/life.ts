@@ -22,7 +22,8 @@ import type { GuestMemory } from './guest-memory.ts';
 import { giveAllBackSteps } from './handy-frames.ts';
 import { dropTransitReferenceSteps, loseQuicklySteps } from './page-change.ts';
 import { ENTRY_WORDS, LEAF_PAGES, ROM, stateOf, ZERO } from './page-entry.ts';
-import { DIRECTORY_SLOTS, dropLeafSteps, SHARED_LEAF, TABLE_PAGE } from './page-table.ts';
+import { DIRECTORY_SLOTS, SHARED_LEAF, TABLE_PAGE } from './page-table.ts';
+import { countLeaf, dropLeafSteps } from './shared-leaf.ts';
 
 /** All RAM becomes `Zero`, the balloon is empty, ROM stays. 'wait' while device requests hold pages: cancel them and call again. */
 export function* resetSteps(guest: GuestMemory): Steps<'ok' | 'wait'> {
@@ -99,7 +100,7 @@ function* wipeSlotSteps(guest: GuestMemory, slot: number, firstPage: number, rom
   }
   if (words[slot] < 0 && Atomics.load(words, tablePageWord(host, leaf)) > 1) {
     // Others share it: they keep it, and this VM forgets it.
-    guest.uncountLeaf(leaf);
+    countLeaf(guest, leaf, -1);
     Atomics.store(words, slot, 0);
     guest.transitLeaf = leaf;
     yield* dropLeafSteps(guest);

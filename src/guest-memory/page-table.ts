@@ -6,13 +6,12 @@
  * A slot holds the leaf's table page number and two flags. SHARED_LEAF: forks share it, so it is immutable, and its frames' references
  * count leaves. ALIASED_SLOT: no table is below, but read grants of zero pages were given there.
  */
-import { retainSteps } from '../host-memory/frame-table.ts';
-import { releaseManySteps } from '../host-memory/shared-frames.ts';
 import type { Steps } from '../host-memory/steps.ts';
-import { allocateTablePageSteps, freeTablePagesSteps, tablePageWord } from '../host-memory/table-pages.ts';
+import { allocateTablePageSteps } from '../host-memory/table-pages.ts';
 import { VM_TABLES } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { ALIASED, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, SHARED, stateOf } from './page-entry.ts';
+import { ALIASED, ENTRY_WORDS, LEAF_PAGES } from './page-entry.ts';
+import { unshareLeafSteps } from './shared-leaf.ts';
 
 export const TABLE_PAGE = 0x000f_ffff;
 export const ALIASED_SLOT = 0x4000_0000;
@@ -70,90 +69,4 @@ export function* ownEntrySteps(guest: GuestMemory, page: number): Steps<number> 
     return 0;
   }
   return (words[slot] & TABLE_PAGE) * 1024 + (page & 511) * ENTRY_WORDS;
-}
-
-/**
- * Gives this VM a leaf of its own in place of one that forks share: 512 references for the copy first, then the reference to the
- * leaf is dropped. False, and nothing has changed, when a table page or a reference is not to be had.
- */
-function* unshareLeafSteps(guest: GuestMemory, slot: number): Steps<boolean> {
-  const { host, words } = guest;
-  const old = words[slot] & TABLE_PAGE;
-  yield 'leaf:look';
-  if (Atomics.load(words, tablePageWord(host, old)) === 1) {
-    // All others have gone. Their grants are theirs; ours were given while the leaf was shared.
-    for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS) words[old * 1024 + i] |= ALIASED;
-    Atomics.store(words, slot, old);
-    return true;
-  }
-  const fresh = yield* allocateTablePageSteps(host);
-  if (fresh === 0) return false;
-  const retained: number[] = [];
-  let complete = false;
-  // While the copy is made, its references are in our hands.
-  try {
-    for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS) {
-      const entry = words[old * 1024 + i];
-      if (stateOf(entry) === SHARED) {
-        if (!(yield* retainSteps(host, frameOf(entry), -1))) return false;
-        retained.push(frameOf(entry));
-        host.inHands.push(frameOf(entry));
-      }
-      words[fresh * 1024 + i] = entry | ALIASED;
-      words[fresh * 1024 + i + 1] = words[old * 1024 + i + 1];
-    }
-    complete = true;
-  } finally {
-    for (const frame of retained) host.inHands.splice(host.inHands.indexOf(frame), 1);
-    // Also when the VM dies between two references.
-    if (!complete) {
-      yield* releaseManySteps(host, retained);
-      yield* freeTablePagesSteps(host, [fresh]);
-    }
-  }
-  Atomics.store(words, slot, fresh);
-  guest.transitLeaf = old;
-  yield* dropLeafSteps(guest);
-  return true;
-}
-
-/** Gives up the reference to the leaf in transit; with the last one, its frames' references go too. */
-export function* dropLeafSteps(guest: GuestMemory): Steps<void> {
-  const { host, words } = guest;
-  const leaf = guest.transitLeaf;
-  if (leaf === 0) return;
-  yield 'leaf:drop';
-  const last = Atomics.sub(words, tablePageWord(host, leaf), 1) === 1;
-  guest.transitLeaf = 0;
-  if (!last) return;
-  const frames: number[] = [];
-  for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS) {
-    const entry = words[leaf * 1024 + i];
-    if (stateOf(entry) === SHARED) frames.push(frameOf(entry));
-  }
-  yield* releaseManySteps(host, frames);
-  yield* guest.retireSteps([leaf]);
-}
-
-/**
- * Makes the child share the parent's leaf: its private frames become shared ones with one reference, the leaf's. Both owners' threads
- * are this one, and the parent has dropped its write grants. For forks.
- */
-export function shareLeaf(parent: GuestMemory, child: GuestMemory, page: number): void {
-  const { host, words } = parent;
-  const from = slotOf(parent, page);
-  const to = slotOf(child, page);
-  const leaf = words[from] & TABLE_PAGE;
-  if (words[from] >= 0) parent.freezeLeaf(leaf);
-  Atomics.add(words, tablePageWord(host, leaf), 1);
-  Atomics.store(words, from, leaf | SHARED_LEAF);
-  Atomics.store(words, to, leaf | SHARED_LEAF);
-  child.countLeaf(leaf);
-}
-
-/** The states' counts of one leaf, in order zero, private, shared, ballooned, absent. */
-export function countStates(words: Int32Array, leaf: number): number[] {
-  const counts = [0, 0, 0, 0, 0];
-  for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS) counts[stateOf(words[leaf * 1024 + i]) / PRIVATE]++;
-  return counts;
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Auditor, audit } from './audit.ts';
-import { entryOf, ownEntrySteps, shareLeaf } from './page-table.ts';
+import { entryOf, ownEntrySteps } from './page-table.ts';
+import { shareLeaf } from './shared-leaf.ts';
 import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
 
 const ones = (count: number, value = 1) => new Uint8Array(count).fill(value);
