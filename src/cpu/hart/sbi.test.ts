@@ -17,7 +17,9 @@ async function call(extension: number, id: number, args: readonly number[], read
   m.hart.enter();
   ready?.(m);
   const { registers } = m.thread;
-  [A0, A1, A2].forEach((register, i) => registers.set(register, (args[i] ?? 0) | 0, Math.floor((args[i] ?? 0) / 2 ** 32)));
+  for (const [i, register] of [A0, A1, A2].entries()) {
+    registers.set(register, (args[i] ?? 0) | 0, Math.floor((args[i] ?? 0) / 2 ** 32));
+  }
   registers.set(A6, id, 0);
   registers.set(A7, extension, 0);
   const result = m.hart.run(10);
