@@ -25,7 +25,7 @@ export class ConsoleDevice implements VirtioDevice {
   readonly #configView = new DataView(this.config.buffer);
   readonly #host: ConsoleHost;
   readonly #outbox: Outbox;
-  readonly #chain = new Chain(registers.CONTROL_QUEUE_SIZE);
+  readonly #chain = new Chain(registers.TRANSMIT_QUEUE_SIZE);
   readonly #ports: (Port | undefined)[] = [];
   #transport!: VirtioTransport;
   #driverReady = false;

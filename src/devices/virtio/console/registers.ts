@@ -22,7 +22,11 @@ export const portOfQueue = (index: number): number => (index < 2 ? 0 : (index >>
 
 /** Linux fills a receive queue with a page for each entry as soon as the port is there, so these cost guest memory. */
 export const RECEIVE_QUEUE_SIZE = 4;
-export const TRANSMIT_QUEUE_SIZE = 4;
+/**
+ * A chain of sendfile or splice has an entry for each page of its pipe, 16 by default: where the queue is shorter, Linux drops the data
+ * and reports end of file (virtio_console.c, __send_to_port). These entries cost nothing: the ring is a page either way.
+ */
+export const TRANSMIT_QUEUE_SIZE = 64;
 export const CONTROL_QUEUE_SIZE = 16;
 
 /** Linux writes at most 32 KiB at once, or a pipe full of pages. */
