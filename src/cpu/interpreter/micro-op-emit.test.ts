@@ -7,7 +7,7 @@ import { MicroOpEmit, type SystemImports } from './micro-op-emit.ts';
 import { OperationSet } from './operations.ts';
 
 const BLOCK = 0x20000;
-const operations = new OperationSet(['addi,compressed+ld']);
+const operations = new OperationSet(['c.addi+ld']);
 
 /** The code of one handler as text. Registers of the thread block are at +0x20000, its other fields behind them. */
 function handlerText(key: string): string {
@@ -51,7 +51,7 @@ function handlerText(key: string): string {
 
 describe('the code of a handler', () => {
   it('add: two loads, a store, the next slot', () => {
-    expect(handlerText('add,compressed')).toMatchInlineSnapshot(`
+    expect(handlerText('c.add')).toMatchInlineSnapshot(`
       "
       i64.store +0x20000 (i32.load8_u +0x2 p) (i64.add (i64.load +0x20000 (i32.load8_u +0x3 p)) (i64.load +0x20000 (i32.load8_u +0x4 p)))
       p = (i32.add p 8)
@@ -266,7 +266,7 @@ describe('the code of a handler', () => {
     `);
   });
   it('a fused pair moves p once, and a fault of its second half finds the right slot', () => {
-    expect(handlerText('addi,compressed+ld')).toMatchInlineSnapshot(`
+    expect(handlerText('c.addi+ld')).toMatchInlineSnapshot(`
       "
       i64.store +0x20000 (i32.load8_u +0x2 p) (i64.add (i64.load +0x20000 (i32.load8_u +0x3 p)) (i64.load32_s +0x4 p))
       $5 = (i64.add (i64.load +0x20000 (i32.load8_u +0xb p)) (i64.load32_s +0xc p))

@@ -10,6 +10,7 @@ import { COMPRESSED_OPS } from '../instructions/compressed.ts';
 import type { Instruction } from '../instructions/decode.ts';
 import { OP_NAMES, type OpName } from '../instructions/table.ts';
 import { TRAITS } from '../instructions/traits.ts';
+import { FUSED_PAIRS } from './fusion.ts';
 
 /** Operations that are no instruction. Slots start as UNDECODED; CROSS stands behind a page's end. */
 export const UNDECODED = 0;
@@ -35,8 +36,9 @@ export interface Handler {
   readonly parts: readonly Variant[];
 }
 
+/** `c.ld`, `jal,x0,far`. */
 const variantKey = ({ op, length, discards, far }: Variant): string =>
-  `${op}${length === 2 ? ',compressed' : ''}${discards ? ',x0' : ''}${far ? ',far' : ''}`;
+  `${length === 2 ? 'c.' : ''}${op}${discards ? ',x0' : ''}${far ? ',far' : ''}`;
 
 /** Hot instructions with effects besides rd have a handler of their own for rd = x0. */
 export const hasDiscardVariant = (op: OpName): boolean => {
@@ -60,18 +62,19 @@ export class OperationSet {
   readonly handlers: readonly Handler[];
   readonly #numbers: ReadonlyMap<string, number>;
   readonly #rows: Readonly<Record<OpName, Uint16Array>>;
-  /** Number of the fused operation by first × 65536 + second. */
-  readonly #fused = new Map<number, number>();
+  /** Number of the fused operation by first × count + second. */
+  readonly #fused: Uint16Array;
 
-  constructor(fusedPairs: readonly string[] = []) {
+  constructor(fusedPairs: readonly string[] = FUSED_PAIRS) {
     const single = new Map([...variants()].map((variant) => [variantKey(variant), variant]));
     const known = fusedPairs.map((key): Handler => ({ key, parts: key.split('+').map((part) => found(single, part)) }));
     this.handlers = [...[...single].map(([key, variant]) => ({ key, parts: [variant] })), ...known];
     this.#numbers = new Map(this.handlers.map(({ key }, i) => [key, i + FIRST_HANDLER]));
     this.#rows = Object.fromEntries(OP_NAMES.map((op) => [op, this.#rowOf(op)])) as Record<OpName, Uint16Array>;
+    this.#fused = new Uint16Array(this.count * this.count);
     for (const { key, parts } of known) {
       const [first, second] = parts.map((part) => found(this.#numbers, variantKey(part)));
-      this.#fused.set(first * 65536 + second, found(this.#numbers, key));
+      this.#fused[first * this.count + second] = found(this.#numbers, key);
     }
   }
 
@@ -106,7 +109,7 @@ export class OperationSet {
 
   /** The operation that does both, or 0. */
   fusedNumber(first: number, second: number): number {
-    return this.#fused.get(first * 65536 + second) ?? 0;
+    return this.#fused[first * this.count + second];
   }
 }
 

@@ -9,7 +9,7 @@ import { SLOT_SIZE, SLOTS_PER_PAGE } from '../../layout/micro-op.ts';
 import { decode, type Instruction } from '../instructions/decode.ts';
 import { INSTRUCTIONS } from '../instructions/table.ts';
 import { TRAITS } from '../instructions/traits.ts';
-import { CROSS, ILLEGAL, type OperationSet, STRADDLE } from './operations.ts';
+import { CROSS, ILLEGAL, type OperationSet, STRADDLE, UNDECODED } from './operations.ts';
 
 const PAGE_BYTES = 4096;
 const COMPRESSED_ENCODINGS = 65536;
@@ -31,29 +31,33 @@ export class Predecoder {
     let previous = 0;
     for (let at = offset; at < PAGE_BYTES; ) {
       const slot = decodedPage + at * (SLOT_SIZE / 2);
-      if (this.#words[slot >>> 2] !== 0) {
-        if (previous !== 0) this.#fuse(previous, slot);
-        return;
-      }
-      const halfword = this.#halfword(codeAddress + at);
-      if ((halfword & 3) !== 3 && this.#compressedFirst[halfword] !== 0) {
-        this.#words[slot >>> 2] = this.#compressedFirst[halfword];
-        this.#words[(slot >>> 2) + 1] = this.#compressedSecond[halfword];
-        at += 2;
-      } else {
-        if ((halfword & 3) === 3 && at + 4 > PAGE_BYTES) {
-          this.#put(slot, STRADDLE, 0, 0, 0);
-          return;
-        }
-        const word = (halfword & 3) === 3 ? halfword | (this.#halfword(codeAddress + at + 2) << 16) : halfword;
-        const instruction = decode(word);
-        if (!this.#encode(slot, instruction, at) || !instruction) return;
-        if (instruction.length === 2 && TRAITS[instruction.op].flow === 'next') this.#remember(halfword, slot);
-        at += instruction.length;
-      }
+      const isKnown = this.#words[slot >>> 2] !== UNDECODED;
+      const length = isKnown ? 0 : this.#decodeSlot(codeAddress, at, slot);
       if (previous !== 0) this.#fuse(previous, slot);
+      if (length === 0) return;
       previous = slot;
+      at += length;
     }
+  }
+
+  /** Gives the length of the instruction, or 0 where the run ends with it. */
+  #decodeSlot(codeAddress: number, at: number, slot: number): number {
+    const halfword = this.#halfword(codeAddress + at);
+    const isCompressed = (halfword & 3) !== 3;
+    if (isCompressed && this.#compressedFirst[halfword] !== 0) {
+      this.#words[slot >>> 2] = this.#compressedFirst[halfword];
+      this.#words[(slot >>> 2) + 1] = this.#compressedSecond[halfword];
+      return 2;
+    }
+    if (!isCompressed && at + 4 > PAGE_BYTES) {
+      this.#put(slot, STRADDLE, 0, 0, 0);
+      return 0;
+    }
+    const instruction = decode(isCompressed ? halfword : halfword | (this.#halfword(codeAddress + at + 2) << 16));
+    this.#encode(slot, instruction, at);
+    if (!instruction || TRAITS[instruction.op].endsRun) return 0;
+    if (isCompressed && TRAITS[instruction.op].flow === 'next') this.#remember(halfword, slot);
+    return instruction.length;
   }
 
   /** Makes the µop of an instruction that crosses a page end, in the thread block's scratch slots at `slot`. */
@@ -70,14 +74,14 @@ export class Predecoder {
     this.#put(end + SLOT_SIZE, CROSS, 0, 0, 0);
   }
 
-  /** False where a straight run ends. `at`: the offset in the page; without one no target counts as near. */
-  #encode(slot: number, instruction: Instruction | undefined, at: number | undefined): boolean {
+  /** `at`: the offset in the page; without one no target counts as near. */
+  #encode(slot: number, instruction: Instruction | undefined, at: number | undefined): void {
     if (!instruction) {
       this.#put(slot, ILLEGAL, 0, 0, 0);
-      return false;
+      return;
     }
     const { op, rd, rs1, rs2, rs3, rm, imm } = instruction;
-    const { flow, endsRun } = TRAITS[op];
+    const { flow } = TRAITS[op];
     const target = at === undefined ? -1 : at + imm;
     const near = target >= 0 && target < PAGE_BYTES;
     const operation = this.#operations.numberOf(instruction, !near);
@@ -94,7 +98,6 @@ export class Predecoder {
       default:
         this.#put(slot, operation, rd * 8, rs1 * 8, flow === 'jump' && near ? imm * 4 : imm);
     }
-    return !endsRun;
   }
 
   #fuse(first: number, second: number): void {
