@@ -16,6 +16,8 @@ export async function connectGuestAgent(vm: VmHandle): Promise<GuestAgent> {
     makeDirectory: (path, { recursive, mode }) => agent.files.mkdir(path, { recursive, ...(mode === undefined ? {} : { mode }) }),
     removeFile: (path, recursive) => agent.files.remove(path, { recursive }),
     powerOff: () => agent.powerOff(),
+    closed: agent.closed,
+    close: () => agent.close(),
   };
 }
 

@@ -39,6 +39,16 @@ export class ConsoleHub {
     };
   }
 
+  /** Ends all attachments and gives the port back. */
+  close(): void {
+    this.#endAll();
+    this.#port?.then(
+      (port) => port.close(),
+      () => {},
+    );
+    this.#port = undefined;
+  }
+
   async #open(): Promise<PortChannel> {
     const port = await this.#vm.openPort(0);
     void this.#pump(port);
@@ -53,7 +63,8 @@ export class ConsoleHub {
     } catch {
       // The machine went away; `ended` says so.
     }
-    // The guest closed the port (a reset): the next attachment opens it anew.
+    // The guest closed the port: the next attachment opens it anew.
+    port.close();
     this.#port = undefined;
     this.#endAll();
   }

@@ -22,6 +22,10 @@ export interface GuestAgent {
   removeFile(path: string, recursive: boolean): Promise<void>;
   /** Asks the guest to power off in order; resolves when it was asked. */
   powerOff(): Promise<void>;
+  /** Resolves when this agent is lost: the guest ended, or was reset. */
+  readonly closed: Promise<unknown>;
+  /** Lets go of it. */
+  close(): void;
 }
 
 /** Resolves when the guest's agent answers. */

@@ -78,6 +78,7 @@ export class LocalVm {
     this.#expect('reset', 'running', 'waiting', 'paused');
     this.#forgetGuest();
     await this.#handle.reset();
+    this.#startedAtMs = Date.now();
   }
 
   async kill(): Promise<void> {
@@ -104,9 +105,10 @@ export class LocalVm {
     if (this.#agent === undefined) {
       const agent = this.#reachAgent(this.#handle);
       this.#agent = agent;
-      agent.catch(() => {
+      const forget = (): void => {
         if (this.#agent === agent) this.#agent = undefined;
-      });
+      };
+      agent.then((client) => client.closed).then(forget, forget);
     }
     return this.#agent;
   }
@@ -130,14 +132,20 @@ export class LocalVm {
 
   #watch(handle: VmHandle): void {
     handle.onEvent((event) => {
-      if (event.kind === 'state' && handle === this.#handle && event.reason !== undefined) this.#reason = event.reason;
+      if (event.kind === 'state' && handle === this.#handle) this.#reason = event.reason ?? null;
     });
     void handle.ended.then(() => {
       if (handle === this.#handle) this.#forgetGuest();
     });
   }
 
+  /** Lets go of all that ran in the guest; its ports can then be opened anew. */
   #forgetGuest(): void {
+    this.#agent?.then(
+      (agent) => agent.close(),
+      () => {},
+    );
+    this.#console?.close();
     this.#agent = undefined;
     this.#console = undefined;
   }

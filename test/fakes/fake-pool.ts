@@ -182,6 +182,8 @@ export function fakeAgent(root: string): GuestAgent {
     powerOff: async () => {
       throw new ShoalError('unsupported', 'A directory cannot be powered off.');
     },
+    closed: new Promise(() => {}),
+    close: () => {},
   };
 }
 

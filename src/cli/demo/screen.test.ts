@@ -75,7 +75,7 @@ test('the report counts what held', () => {
   expect(renderSummary(makeReport(doneModel(), pool))).toContain('20.5 times over-committed');
 });
 
-test('the pattern is what `yes | head` prints, and no two guests share it', () => {
+test('the pattern is lines of one guest, and no two of its pages or of two guests are equal', () => {
   const bytes = patternBytes(patternLine(3));
   expect(bytes.length).toBe(PATTERN_BYTES);
   expect(bytes.subarray(0, 200).toString().split('\n').slice(0, 2)).toEqual([patternLine(3), patternLine(3)]);
