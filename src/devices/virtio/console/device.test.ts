@@ -187,11 +187,11 @@ test('input that ended before a program opened the port ends for that program', 
   expect(queue.takeUsed().map(({ length }) => length)).toEqual([0]);
 });
 
-test('the console size is sent rows first', () => {
+test('the console size is sent columns first', () => {
   const { device, driver } = booted();
   controlMessages(driver);
   device.resizeConsole(132, 43);
-  expect(controlMessages(driver)).toEqual([[0, registers.RESIZE, 0, String.fromCharCode(43, 0, 132, 0)]]);
+  expect(controlMessages(driver)).toEqual([[0, registers.RESIZE, 0, String.fromCharCode(132, 0, 43, 0)]]);
 });
 
 test('a held outbox keeps output and closes in order until it is released', () => {

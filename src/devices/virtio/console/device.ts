@@ -224,12 +224,9 @@ export class ConsoleDevice implements VirtioDevice {
     return true;
   }
 
-  /** The specification puts columns first; Linux has always read rows first, and it is Linux that must understand. */
+  /** As the specification says, and Linux 6.12.107 reads it. Some older kernels take the two the other way round. */
   #consoleSize(): Uint8Array {
-    const bytes = new Uint8Array(4);
-    bytes.set(this.config.subarray(registers.CONFIG_ROWS, registers.CONFIG_ROWS + 2), 0);
-    bytes.set(this.config.subarray(registers.CONFIG_COLUMNS, registers.CONFIG_COLUMNS + 2), 2);
-    return bytes;
+    return this.config.slice(registers.CONFIG_COLUMNS, registers.CONFIG_ROWS + 2);
   }
 
   #send(port: number, event: number, value: number, extra: Uint8Array = new Uint8Array(0)): boolean {
