@@ -25,6 +25,10 @@ export class DataAccess {
   readonly #zeroFrame: number;
   bus: MmioBus = NO_BUS;
 
+  /** The frames of the access across a page end that `#secureBoth` granted. */
+  #firstFrame = 0;
+  #secondFrame = 0;
+
   fills = 0;
   mmioReads = 0;
   mmioWrites = 0;
@@ -90,13 +94,7 @@ export class DataAccess {
     if ((vaLow & ((access & ACCESS_SIZE) - 1)) !== 0) {
       return this.#mmu.trap(write ? CAUSE.STORE_MISALIGNED : CAUSE.LOAD_MISALIGNED, vaLow, vaHigh);
     }
-    const code = this.#mmu.resolve(vaLow, vaHigh, kind, true);
-    if (code !== 0) return code;
-    const frame = this.#mmu.frame;
-    if (frame < 0) return this.#mmu.trap(accessFault(kind), vaLow, vaHigh);
-    if (write) this.#grantWrite(vaLow, vaHigh, frame);
-    else this.#grantRead(vaLow, vaHigh, frame);
-    return 0;
+    return this.#grant(vaLow, vaHigh, kind);
   }
 
   /**
@@ -178,53 +176,60 @@ export class DataAccess {
   // --- across a page end ---
 
   #loadAcross(vaLow: number, vaHigh: number, size: number): number {
-    const mmu = this.#mmu;
-    const nextLow = ((vaLow & -4096) + 4096) | 0;
-    const nextHigh = (vaHigh + (nextLow === 0 ? 1 : 0)) | 0;
-    const code = this.#secureBoth(vaLow, vaHigh, nextLow, nextHigh, READ);
+    const code = this.#secureBoth(vaLow, vaHigh, READ);
     if (code !== 0) return code;
     const inFirst = 4096 - (vaLow & 4095);
-    const second = mmu.resolve(nextLow, nextHigh, READ, true);
-    if (second !== 0) return second;
-    this.#grantRead(nextLow, nextHigh, mmu.frame);
-    this.#bytes.load(mmu.frame, 0, inFirst, size);
-    const first = mmu.resolve(vaLow, vaHigh, READ, true);
-    if (first !== 0) return first;
-    this.#grantRead(vaLow, vaHigh, mmu.frame);
-    this.#bytes.load(mmu.frame, vaLow & 4095, 0, inFirst);
+    this.#bytes.load(this.#firstFrame, vaLow & 4095, 0, inFirst);
+    this.#bytes.load(this.#secondFrame, 0, inFirst, size);
     return 0;
   }
 
   #storeAcross(vaLow: number, vaHigh: number, size: number): number {
-    const mmu = this.#mmu;
-    const nextLow = ((vaLow & -4096) + 4096) | 0;
-    const nextHigh = (vaHigh + (nextLow === 0 ? 1 : 0)) | 0;
-    const code = this.#secureBoth(vaLow, vaHigh, nextLow, nextHigh, WRITE);
+    const code = this.#secureBoth(vaLow, vaHigh, WRITE);
     if (code !== 0) return code;
     const inFirst = 4096 - (vaLow & 4095);
-    const first = mmu.resolve(vaLow, vaHigh, WRITE, true);
-    if (first !== 0) return first;
-    const firstFrame = mmu.frame;
-    this.#grantWrite(vaLow, vaHigh, firstFrame);
-    const second = mmu.resolve(nextLow, nextHigh, WRITE, true);
-    if (second !== 0) return second;
-    this.#grantWrite(nextLow, nextHigh, mmu.frame);
     this.#takeScratch();
-    this.#bytes.store(firstFrame, vaLow & 4095, 0, inFirst);
-    this.#bytes.store(mmu.frame, 0, inFirst, size);
+    this.#bytes.store(this.#firstFrame, vaLow & 4095, 0, inFirst);
+    this.#bytes.store(this.#secondFrame, 0, inFirst, size);
     return 0;
   }
 
-  /** Both pages translate, are RAM, and can be had: then the resolves that follow cannot fail. The lower address faults first. */
-  #secureBoth(vaLow: number, vaHigh: number, nextLow: number, nextHigh: number, kind: AccessKind): number {
-    const mmu = this.#mmu;
-    const first = mmu.resolve(vaLow, vaHigh, kind, false);
-    if (first !== 0) return first;
-    if (mmu.frame < 0) return mmu.trap(accessFault(kind), vaLow, vaHigh);
-    const second = mmu.resolve(nextLow, nextHigh, kind, false);
-    if (second !== 0) return second;
-    if (mmu.frame < 0) return mmu.trap(accessFault(kind), nextLow, nextHigh);
+  /**
+   * Grants both pages of an access, or neither and nothing has happened. Setting A or D for one may drop the grant of the other (when
+   * it is the other's page table): then once more, and this time the bits are set.
+   */
+  #secureBoth(vaLow: number, vaHigh: number, kind: AccessKind): number {
+    const { tlb, dataTable } = this.#mmu;
+    const table = kind === WRITE ? dataTable + 1 : dataTable;
+    const nextLow = ((vaLow & -4096) + 4096) | 0;
+    const nextHigh = (vaHigh + (nextLow === 0 ? 1 : 0)) | 0;
+    for (;;) {
+      this.#firstFrame = tlb.frameOf(table, vaLow, vaHigh);
+      this.#secondFrame = tlb.frameOf(table, nextLow, nextHigh);
+      if (this.#firstFrame >= 0 && this.#secondFrame >= 0) return 0;
+      // The lower address faults first.
+      const code =
+        this.#resolveRam(vaLow, vaHigh, kind, false) ||
+        this.#resolveRam(nextLow, nextHigh, kind, false) ||
+        this.#grant(vaLow, vaHigh, kind) ||
+        this.#grant(nextLow, nextHigh, kind);
+      if (code !== 0) return code;
+    }
+  }
+
+  #grant(vaLow: number, vaHigh: number, kind: AccessKind): number {
+    const code = this.#resolveRam(vaLow, vaHigh, kind, true);
+    if (code !== 0) return code;
+    if (kind === WRITE) this.#grantWrite(vaLow, vaHigh, this.#mmu.frame);
+    else this.#grantRead(vaLow, vaHigh, this.#mmu.frame);
     return 0;
+  }
+
+  /** `Mmu.resolve`, with an access fault for a device. */
+  #resolveRam(vaLow: number, vaHigh: number, kind: AccessKind, commit: boolean): number {
+    const code = this.#mmu.resolve(vaLow, vaHigh, kind, commit);
+    if (code !== 0) return code;
+    return this.#mmu.frame >= 0 ? 0 : this.#mmu.trap(accessFault(kind), vaLow, vaHigh);
   }
 
   // --- devices ---

@@ -82,7 +82,7 @@ export class Mmu implements TlbControl {
     this.#words = new Int32Array(memory.buffer);
     this.#threadBlock = threadBlock;
     this.#zeroFrame = zeroFrame;
-    this.tlb = new Tlb(memory, threadBlock);
+    this.tlb = new Tlb(memory, threadBlock, zeroFrame);
     this.#tables = new TableFrames(NO_PAGES, zeroFrame);
     this.#walker = new Sv39Walker(memory, this.#tables);
   }

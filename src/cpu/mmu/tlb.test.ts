@@ -16,11 +16,12 @@ import {
 const memory = makeArena();
 const words = new Int32Array(memory.buffer);
 const KERNEL = -1;
+const ZERO = 4096;
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
-let tlb = new Tlb(memory, THREAD_BLOCKS);
+let tlb = new Tlb(memory, THREAD_BLOCKS, ZERO);
 beforeEach(() => {
-  tlb = new Tlb(memory, THREAD_BLOCKS);
+  tlb = new Tlb(memory, THREAD_BLOCKS, ZERO);
 });
 /** The four words of the entry for a page. */
 const entryAt = (set: number, page: number): number[] => {
@@ -116,6 +117,18 @@ describe('what guest memory asks for', () => {
     fill(0x2000, 0, 101, 0);
     tlb.dropFrame(100);
     expect([live(0x1000, 0), live(0x7000, KERNEL), live(0x2000, 0)]).toEqual([0, 0, 3]);
+  });
+
+  it('drops the zero frame, again and again', () => {
+    for (let round = 0; round < 3; round++) {
+      fill(0x1000, 0, ZERO, 0);
+      fill(0x7000, KERNEL, ZERO, NOTE_LASTING);
+      fill(0x3000, 0, ZERO, 0);
+      fill(0x3000, 0, 101, 0);
+      tlb.dropFrame(ZERO);
+      expect([live(0x1000, 0), live(0x7000, KERNEL), live(0x3000, 0)]).toEqual([0, 0, 3]);
+      if (round === 1) tlb.dropAll();
+    }
   });
 
   it('drops the write grants of a frame, or all of them', () => {

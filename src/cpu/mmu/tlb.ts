@@ -45,6 +45,7 @@ export const NOTE_GIGAPAGE = 0x0400_0000;
 
 const IN_BRIEF = 1;
 const IN_LASTING = 2;
+const IN_ZERO = 4;
 
 /** Sv39 has 2^18 regions of 2 MiB and 2^9 of 1 GiB, counting bits 38–21 and 38–30 of an address. */
 const MEGA_REGIONS = 1 << 18;
@@ -60,6 +61,10 @@ export class Tlb implements TlbControl {
   readonly #lasting = new Int16Array(ENTRIES);
   #briefCount = 0;
   #lastingCount = 0;
+  /** Entries that lead, or led, to the zero frame: guest memory drops that one each time a page of zeros is first written. */
+  readonly #zero = new Int16Array(ENTRIES);
+  #zeroCount = 0;
+  readonly #zeroFrame: number;
   /** Which regions may have superpage pieces in the TLB, so that a fence on any other page looks no further; and the list of them, to clear. */
   readonly #megaRegions = new Uint8Array(MEGA_REGIONS);
   readonly #megaList = new Int32Array(MEGA_REGIONS);
@@ -67,13 +72,14 @@ export class Tlb implements TlbControl {
   readonly #gigaRegions = new Uint8Array(GIGA_REGIONS);
   #hasGigapages = false;
 
-  constructor(memory: WebAssembly.Memory, threadBlock: number) {
+  constructor(memory: WebAssembly.Memory, threadBlock: number, zeroFrame: number) {
     assert(
       TLB_END - TLB_START === TABLES * TLB_TABLE_SIZE && DATA_SET_USER === TLB_START,
       'the TLB tables lie one after the other',
     );
     assert(DATA_SET_SIZE === 2 * TLB_TABLE_SIZE, 'a data set is a read table and a write table');
     this.#words = new Int32Array(memory.buffer);
+    this.#zeroFrame = zeroFrame;
     this.#first = (threadBlock + TLB_START) / 4;
     for (let entry = 0; entry < ENTRIES; entry++) this.#clear(entry);
   }
@@ -105,6 +111,10 @@ export class Tlb implements TlbControl {
     } else if ((this.#logged[entry] & IN_LASTING) === 0) {
       this.#logged[entry] |= IN_LASTING;
       this.#lasting[this.#lastingCount++] = entry;
+    }
+    if ((note & NOTE_FRAME) === this.#zeroFrame && (this.#logged[entry] & IN_ZERO) === 0) {
+      this.#logged[entry] |= IN_ZERO;
+      this.#zero[this.#zeroCount++] = entry;
     }
     if ((note & (NOTE_MEGAPAGE | NOTE_GIGAPAGE)) !== 0) this.#markRegion(pageLow, vaHigh, note);
   }
@@ -175,9 +185,12 @@ export class Tlb implements TlbControl {
   /** The address space changed: everything but the kernel's global entries. */
   dropAddressSpace(): void {
     const notes = this.#notes;
-    for (let i = 0; i < this.#briefCount; i++) {
-      const entry = this.#brief[i];
-      this.#logged[entry] &= ~IN_BRIEF;
+    const logged = this.#logged;
+    const brief = this.#brief;
+    const count = this.#briefCount;
+    for (let i = 0; i < count; i++) {
+      const entry = brief[i];
+      logged[entry] &= ~IN_BRIEF;
       if ((notes[entry] & NOTE_LASTING) === 0) this.#clear(entry);
     }
     this.#briefCount = 0;
@@ -190,19 +203,40 @@ export class Tlb implements TlbControl {
     this.#clearLog(this.#lasting, this.#lastingCount);
     this.#briefCount = 0;
     this.#lastingCount = 0;
+    this.#zeroCount = 0;
     this.#unmarkRegions();
   }
 
   #clearLog(log: Int16Array, count: number): void {
+    const words = this.#words;
+    const notes = this.#notes;
+    const logged = this.#logged;
     for (let i = 0; i < count; i++) {
-      this.#logged[log[i]] = 0;
-      this.#clear(log[i]);
+      const entry = log[i];
+      const word = this.#first + entry * ENTRY_WORDS;
+      logged[entry] = 0;
+      words[word] = -1;
+      words[word + 1] = -1;
+      notes[entry] = 0;
     }
   }
 
   dropFrame(frame: number): void {
+    if (frame === this.#zeroFrame) {
+      this.#dropZeroFrame();
+      return;
+    }
     this.#dropFrameFrom(this.#brief, this.#briefCount, frame, false);
     this.#dropFrameFrom(this.#lasting, this.#lastingCount, frame, false);
+  }
+
+  #dropZeroFrame(): void {
+    for (let i = 0; i < this.#zeroCount; i++) {
+      const entry = this.#zero[i];
+      this.#logged[entry] &= ~IN_ZERO;
+      if ((this.#notes[entry] & NOTE_FRAME) === this.#zeroFrame) this.#clear(entry);
+    }
+    this.#zeroCount = 0;
   }
 
   dropFrameWrites(frame: number): void {
