@@ -58,7 +58,6 @@ export const EXIT = {
   /** A page must be waited for. PC is the instruction, which starts again. */
   WAIT: 10,
 } as const;
-export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export interface Interpreter {
   /** Runs from REG_PC until an exit; registers, BUDGET, TLB sets from the thread block. Gives the exit code. */

@@ -57,7 +57,7 @@ const ARGUMENT_COUNTS: Record<keyof InterpreterImports, number> = {
 };
 
 /** The module's bytes. It exports `run(slot)`: starts at that µop, as the instruction at REG_PC; gives the exit code. */
-export function buildInterpreter(threadBlock: number, operations: OperationSet): Uint8Array<ArrayBuffer> {
+function buildInterpreter(threadBlock: number, operations: OperationSet): Uint8Array<ArrayBuffer> {
   const m = new Mod();
   const system = {} as Record<keyof InterpreterImports, Callee<'i32'>>;
   for (const name of IMPORT_NAMES) {

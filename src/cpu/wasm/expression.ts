@@ -24,8 +24,6 @@ export interface X<t extends T = T> {
 export type V<t extends T> = X<t> | number | bigint;
 export type I32 = X<'i32'>;
 export type I64 = X<'i64'>;
-export type F32 = X<'f32'>;
-export type F64 = X<'f64'>;
 
 export interface Local<t extends T = T> extends X<t> {
   readonly idx: number;

@@ -2,12 +2,8 @@
 export {
   type Callee,
   call,
-  type F32,
-  type F64,
-  type Global,
   type I32,
   type I64,
-  konst,
   type LoadOp,
   type Local,
   type StoreOp,
@@ -17,6 +13,6 @@ export {
   when,
   type X,
 } from './expression.ts';
-export { Fn, type Hint, type Label } from './function.ts';
+export { Fn, type Label } from './function.ts';
 export { Mod } from './module.ts';
 export { f32, f64, i32, i64 } from './operators.ts';
