@@ -38,6 +38,10 @@ export class Operands {
   base(): number {
     return this.random.pick(BASES);
   }
+  /** A base, or now and then x0: nothing is mapped around address 0, and the access must leave everything as it was. */
+  address(): number {
+    return this.random.oneIn(500) ? 0 : this.base();
+  }
   /** An offset that stays in the data window from any base. */
   offset(size: number): number {
     const offset = this.random.between(-1400, 1400);

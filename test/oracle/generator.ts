@@ -7,9 +7,9 @@ import { EXTENSIONS, type Extension, FLAG_RAISERS, loadReserved, STEPS, type Ste
 import { type Program, randomRegisters } from './program.ts';
 import { Random } from './random.ts';
 
-/** One extension, or a mix of all. */
-export type Subject = Extension | 'mix';
-export const SUBJECTS: readonly Subject[] = [...EXTENSIONS, 'mix'];
+/** One extension, I and C together (whose frequent pairs the interpreter fuses), or a mix of all. */
+export type Subject = Extension | 'I+C' | 'mix';
+export const SUBJECTS: readonly Subject[] = [...EXTENSIONS, 'I+C', 'mix'];
 
 const STEPS_MIN = 60;
 const STEPS_MAX = 160;
@@ -37,7 +37,8 @@ function pools(): NonNullable<typeof floatPool> {
 }
 
 function stepMakers(subject: Subject): readonly StepMaker[] {
-  return subject === 'mix' ? EXTENSIONS.flatMap((extension) => STEPS[extension]) : STEPS[subject];
+  if (subject === 'mix') return EXTENSIONS.flatMap((extension) => STEPS[extension]);
+  return subject === 'I+C' ? [...STEPS.I, ...STEPS.C] : STEPS[subject];
 }
 
 export function randomProgram(subject: Subject, seed: number): Program {

@@ -52,11 +52,11 @@ const shift =
 const load =
   (funct3: number, size: number): StepMaker =>
   (o) =>
-    one(encodeI(0x03, funct3, o.rd(), o.base(), o.offset(size)));
+    one(encodeI(0x03, funct3, o.rd(), o.address(), o.offset(size)));
 const store =
   (funct3: number, size: number): StepMaker =>
   (o) =>
-    one(encodeS(0x23, funct3, o.base(), o.rs(), o.offset(size)));
+    one(encodeS(0x23, funct3, o.address(), o.rs(), o.offset(size)));
 const branch =
   (funct3: number): StepMaker =>
   (o) => {
@@ -123,7 +123,7 @@ const ATOMIC: readonly StepMaker[] = [
     AMO_FUNCT5.map(
       (funct5): StepMaker =>
         (o) =>
-          one(atomic(o, funct5, funct3, o.rd(), o.base(), o.rs())),
+          one(atomic(o, funct5, funct3, o.rd(), o.address(), o.rs())),
     ),
   ),
   ...[reservation, reservation, reservation],
@@ -165,8 +165,8 @@ function floatSteps(code: 0 | 1): readonly StepMaker[] {
     op(0x1c, 1, 0, 'x'), // fclass
     op(0x1c, 0, 0, 'x'), // fmv.x
     (o) => one(encodeR(0x53, 0, (0x1e << 2) | code, o.f(), o.rs(), 0)), // fmv to f
-    (o) => one(encodeI(0x07, 2 + code, o.f(), o.base(), o.offset(size))),
-    (o) => one(encodeS(0x27, 2 + code, o.base(), o.f(), o.offset(size))),
+    (o) => one(encodeI(0x07, 2 + code, o.f(), o.address(), o.offset(size))),
+    (o) => one(encodeS(0x27, 2 + code, o.address(), o.f(), o.offset(size))),
   ];
 }
 const SINGLE = floatSteps(0);
