@@ -3,7 +3,7 @@
  *
  * All numbers are i32 (addresses as two halves, signed), so no call allocates. The interpreter keeps the program counter and the
  * instruction count in locals; both are in the thread block (REG_PC, BUDGET) after every exit. Inside a call PC is not there, and
- * BUDGET only inside `csr`.
+ * BUDGET only inside `csr` and `sfence`.
  *
  * A call gives 0 to go on, or an exit code to come back with. LEAVE from `store`, `csr` and `sfence` means "done, but leave", and PC
  * is behind the instruction; any other code means that the instruction did nothing, and PC is at it.
@@ -35,7 +35,7 @@ export interface InterpreterImports {
   csr(csrAndKind: number, rd: number, rs1OrImmediate: number): number;
   /** sfence.vma with the numbers of rs1 and rs2. 0: done, and the next instruction is fetched anew. LEAVE as for `csr`. */
   sfence(rs1: number, rs2: number): number;
-  /** Whole cbo.zero: clears the block of 64 bytes around the address. */
+  /** Whole cbo.zero: clears the block around the address (CBO_ZERO_BLOCK). */
   cboZero(vaLow: number, vaHigh: number): number;
 }
 
