@@ -1,0 +1,57 @@
+/** A host around a pool of the test's own, so that a test also reaches what the public API leaves out (the balloon), and waiting for things. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connectGuestAgent } from '../../src/host/agent-adapter.ts';
+import { Host, type Vm } from '../../src/host/index.ts';
+import { LocalService } from '../../src/host/local-service.ts';
+import { fittingPoolBytes } from '../../src/host/pool-bytes.ts';
+import { parseSize } from '../../src/host/size.ts';
+import { openVmPool } from '../../src/vm/pool.ts';
+import type { VmPool } from '../../src/vm/types.ts';
+import type { PoolVm } from '../../src/vm/vm-handle.ts';
+
+export const MIB = 2 ** 20;
+export const PAGE = 4096;
+
+/** The stock kernel with busybox. */
+export const IMAGE = 'debian-mini';
+
+export interface Machines extends AsyncDisposable {
+  readonly host: Host;
+  readonly pool: VmPool;
+  /** Boots guests at the same time, named g0, g1…, and waits until each takes commands. */
+  boot(count: number, memory: string): Promise<Vm[]>;
+  /** The pool's own handle of a guest. */
+  handle(vm: Vm): PoolVm;
+}
+
+export async function openMachines(options: { memory: string; threads?: number }): Promise<Machines> {
+  const threads = options.threads ?? 2;
+  const pool = await openVmPool({ memoryBytes: fittingPoolBytes(parseSize(options.memory), threads), threads });
+  const host = new Host(new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent));
+  let booted = 0;
+  return {
+    host,
+    pool,
+    boot: async (count, memory) => {
+      const names = Array.from({ length: count }, () => `g${booted++}`);
+      return await Promise.all(
+        names.map(async (name) => {
+          const vm = await host.run({ image: IMAGE, memory, name });
+          await vm.ready();
+          return vm;
+        }),
+      );
+    },
+    handle: (vm) => pool.vms.find((handle) => handle.config.name === vm.name) as PoolVm,
+    [Symbol.asyncDispose]: () => host.close(),
+  };
+}
+
+/** Looks until `condition` holds. @throws Error that names what did not happen. */
+export async function until(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 60_000): Promise<void> {
+  const end = performance.now() + timeoutMs;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`in ${timeoutMs / 1000} s it did not come to this: ${what}`);
+    await sleep(25);
+  }
+}
