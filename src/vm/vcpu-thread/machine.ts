@@ -95,13 +95,22 @@ export class Machine {
 
   /** Host time (ms) at which `settle` is due. */
   settleAt(): number {
-    return this.#body ? this.#idleSince + IDLE_SETTLE_MS : Number.POSITIVE_INFINITY;
+    if (!this.#body) return Number.POSITIVE_INFINITY;
+    const waitReportAt = this.#state === 'running' ? this.#waitingSince + WAIT_REPORT_MS : Number.POSITIVE_INFINITY;
+    return Math.min(this.#idleSince + IDLE_SETTLE_MS, waitReportAt);
   }
 
-  /** Gives back what only a running hart needs. A hart that is idle for a moment keeps it, or every timer tick would take it anew. */
+  /**
+   * What a machine that does not run owes the others: an idle one gives back what only a running hart needs (not at once, or every timer
+   * tick would take it anew), one that waits for memory says so.
+   */
   settle(): void {
-    this.#idleSince = Number.POSITIVE_INFINITY;
-    this.#body?.memory.idle();
+    const now = performance.now();
+    if (now >= this.#idleSince + IDLE_SETTLE_MS) {
+      this.#idleSince = Number.POSITIVE_INFINITY;
+      this.#body?.memory.idle();
+    }
+    if (this.#state === 'running' && now >= this.#waitingSince + WAIT_REPORT_MS) this.#setState('waiting', 'no free memory in the pool');
   }
 
   /** Takes the thread: the hart's registers into the thread block. Only one machine of a thread is entered. */
@@ -173,7 +182,6 @@ export class Machine {
     }
     if (this.#serial.length > 0) this.#log(Uint8Array.from(this.#serial.splice(0)));
     if (this.#ending) this.#tryEnd(this.#ending);
-    if (this.#state === 'running' && performance.now() - this.#waitingSince > WAIT_REPORT_MS) this.#setState('waiting', 'no free memory in the pool');
     return again;
   }
 

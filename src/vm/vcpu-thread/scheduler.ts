@@ -106,9 +106,9 @@ export class Scheduler {
   }
 
   #sleep(now: number, seen: number): void {
+    this.#settle(now);
     let wakeAt = this.#cacheReleased ? Number.POSITIVE_INFINITY : now + CACHE_IDLE_MS;
     for (const machine of this.#machines.values()) {
-      if (machine.settleAt() <= now) machine.settle();
       wakeAt = Math.min(wakeAt, machine.readyAt(), machine.settleAt());
     }
     if (this.#thread.host.returnFreeRuns(8) > 0) return;
@@ -124,7 +124,13 @@ export class Scheduler {
 
   #giveBack(now: number): void {
     this.#returnAt = now + RETURN_INTERVAL_MS;
+    // Also while another machine keeps the thread busy: what idle ones hold may be what somebody waits for.
+    this.#settle(now);
     this.#thread.host.returnFreeRuns(8);
+  }
+
+  #settle(now: number): void {
+    for (const machine of this.#machines.values()) if (machine.settleAt() <= now) machine.settle();
   }
 
   // ---- messages ----
