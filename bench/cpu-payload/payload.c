@@ -105,6 +105,7 @@ static u64 list(void) {
 
 static u64 memory(void) {
   u64 *a = (u64 *)area, sum = 0;
+  for (int i = 0; i < AREA_WORDS / 2; i++) a[i] = i;
   for (int round = 0; round < 400; round++)
     for (int i = 0; i < AREA_WORDS / 2; i++) { sum += a[i]; a[i] ^= sum; }
   return sum;
