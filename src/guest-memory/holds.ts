@@ -95,8 +95,13 @@ function segmentsOf(guest: GuestMemory, ranges: readonly DmaRange[], held: reado
 const sane = (range: DmaRange): boolean =>
   Number.isSafeInteger(range.address) && Number.isSafeInteger(range.length) && range.address >= 0 && range.length > 0;
 
+/** A hold whose release can be taken step by step. */
+export interface SteppedHold extends Hold {
+  releaseSteps(): Steps<void>;
+}
+
 /** All pages of all ranges, or none of them. */
-export function* holdSteps(guest: GuestMemory, ranges: readonly DmaRange[]): Steps<Hold | 'wait' | 'fault'> {
+export function* holdSteps(guest: GuestMemory, ranges: readonly DmaRange[]): Steps<SteppedHold | 'wait' | 'fault'> {
   if (guest.dying || !ranges.every(sane)) return 'fault';
   const held: HeldPage[] = [];
   let complete = false;
@@ -111,11 +116,13 @@ export function* holdSteps(guest: GuestMemory, ranges: readonly DmaRange[]): Ste
     if (!complete) yield* releaseHoldSteps(guest, held);
   }
   const segments = segmentsOf(guest, ranges, held);
-  return { segments, release: () => guest.host.run(releaseHoldSteps(guest, held)) };
+  const releaseSteps = () => releaseHoldSteps(guest, held);
+  return { segments, releaseSteps, release: () => guest.host.run(releaseSteps()) };
 }
 
 /** Releasing twice is releasing once. */
 export function* releaseHoldSteps(guest: GuestMemory, held: HeldPage[]): Steps<void> {
+  yield 'hold:release';
   if (!guest.holds.open.delete(held)) return;
   const frames: number[] = [];
   for (const { page, frame, write, referenced } of held) {
@@ -125,7 +132,6 @@ export function* releaseHoldSteps(guest: GuestMemory, held: HeldPage[]): Steps<v
     if (write) forgetCode(guest, frame);
   }
   held.length = 0;
-  yield 'hold:release';
   if (frames.length > 0) yield* releaseManySteps(guest.host, frames);
 }
 

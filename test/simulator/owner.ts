@@ -1,0 +1,377 @@
+/**
+ * One vCPU thread with one VM at a time: a guest that loads, stores and runs code under two addresses a page, its devices, its balloon, and its death.
+ *
+ * The model is what the guest may expect: the value of each page. Anything else that a load, a fetch or a device reads is a failure.
+ */
+import { assert } from '../../src/base/assert.ts';
+import { bringSteps, setAbsentSteps, type PageSource } from '../../src/guest-memory/absent-pages.ts';
+import type { AuditedGuest } from '../../src/guest-memory/audit.ts';
+import { balloonSteps, deflateSteps, discardSteps } from '../../src/guest-memory/balloon.ts';
+import { GuestMemory } from '../../src/guest-memory/guest-memory.ts';
+import { giveAllBackSteps } from '../../src/guest-memory/handy-frames.ts';
+import { holdSteps, type SteppedHold } from '../../src/guest-memory/holds.ts';
+import { powerOffSteps, resetSteps } from '../../src/guest-memory/life.ts';
+import { ABSENT, frameOf, PRIVATE, SHARED, stateOf } from '../../src/guest-memory/page-entry.ts';
+import { entryOf, ownEntrySteps, slotOf, TABLE_PAGE } from '../../src/guest-memory/page-table.ts';
+import { RamRanges } from '../../src/guest-memory/ram-ranges.ts';
+import { shareLeaf } from '../../src/guest-memory/shared-leaf.ts';
+import { mapFileBackedSteps, mapSharedSteps } from '../../src/guest-memory/shared-pages.ts';
+import { advanceEpochSteps } from '../../src/guest-memory/write-clock.ts';
+import { writeBytesSteps } from '../../src/guest-memory/access.ts';
+import { admitSteps, cancelWaitSteps } from '../../src/host-memory/accounts.ts';
+import { generationOf, retainSteps } from '../../src/host-memory/frame-table.ts';
+import { FILE_DOMAIN, type HostMemory } from '../../src/host-memory/index.ts';
+import { allocateSharedSteps, releaseManySteps } from '../../src/host-memory/shared-frames.ts';
+import type { Steps } from '../../src/host-memory/steps.ts';
+import { VM_TICKET } from '../../src/host-memory/tables.ts';
+import { SimulatedTlb } from './tlb.ts';
+import { CONTENTS, contentWord, FIRST, LAST, type World } from './world.ts';
+
+/** Pages of each of the two ranges; each range has a leaf of its own. */
+const RANGE_PAGES = 10;
+export const PAGES = 2 * RANGE_PAGES;
+const RANGE_STARTS = [0x8000_0000, 0xc000_0000];
+const LEAF = 512;
+const MUST_WAIT = -2;
+
+/** A device request under way. */
+export interface OpenHold {
+  readonly hold: SteppedHold;
+  readonly page: number;
+  readonly write: boolean;
+  /** What the device was given to read, when the guest cannot change it any more. */
+  readonly frozen: number | null;
+}
+
+type Operation = (page: number) => Steps<void>;
+
+export class Owner implements PageSource {
+  readonly world: World;
+  readonly host: HostMemory;
+  readonly domain: number;
+  readonly thread: number;
+  readonly peers: readonly Owner[];
+  guest: GuestMemory | null = null;
+  tlb = new SimulatedTlb(PAGES);
+  /** An operation is under way. */
+  busy = false;
+  /** The operation under way may not be cut off by death: it is the device's or death's own. */
+  sealed = true;
+  doomed = false;
+  readonly values = new Int32Array(PAGES);
+  holds: OpenHold[] = [];
+  #absent = new Map<number, Uint8Array>();
+  #wanted: { page: number; handle: number }[] = [];
+  readonly #operations: readonly Operation[];
+
+  constructor(world: World, thread: number, domain: number, peers: readonly Owner[]) {
+    this.world = world;
+    this.host = world.threads[thread];
+    this.thread = thread;
+    this.domain = domain;
+    this.peers = peers;
+    const many = (count: number, operation: Operation): Operation[] => Array(count).fill(operation);
+    this.#operations = [
+      ...many(9, (page) => this.#store(page)),
+      ...many(5, (page) => this.#load(page, 'read')),
+      ...many(3, (page) => this.#load(page, 'fetch')),
+      ...many(2, (page) => this.#write(page)),
+      ...many(4, (page) => this.#mapCached(page)),
+      ...many(1, (page) => this.#mapFile(page)),
+      ...many(3, (page) => this.#hold(page)),
+      ...many(3, () => this.#release()),
+      ...many(3, (page) => this.#balloon(page)),
+      ...many(1, (page) => this.#deflate(page)),
+      ...many(3, (page) => this.#discard(page)),
+      ...many(2, (page) => this.#park(page)),
+      ...many(2, () => this.#bring()),
+      ...many(1, () => advanceEpochSteps(this.#alive)),
+      ...many(1, () => giveAllBackSteps(this.#alive)),
+      ...many(1, () => this.#reset()),
+    ];
+  }
+
+  get #alive(): GuestMemory {
+    assert(this.guest !== null, 'the owner has a VM');
+    return this.guest;
+  }
+
+  get audited(): AuditedGuest | null {
+    const { guest } = this;
+    if (guest === null || guest.dead) return null;
+    return { guest, busy: this.busy, forEachGrant: (visit) => this.tlb.forEach((page, frame, kind) => visit(this.gfnOf(page), frame, kind)) };
+  }
+
+  gfnOf(page: number): number {
+    return RANGE_STARTS[Math.floor(page / RANGE_PAGES)] / 4096 + (page % RANGE_PAGES);
+  }
+
+  /** The page's number in guest-memory. */
+  #index(page: number): number {
+    return Math.floor(page / RANGE_PAGES) * LEAF + (page % RANGE_PAGES);
+  }
+
+  #stateOf(page: number): number {
+    const at = entryOf(this.#alive, this.#index(page));
+    return at === 0 ? 0 : stateOf(this.#alive.words[at]);
+  }
+
+  /** Births, lives and deaths, until the world closes. */
+  *life(): Steps<void> {
+    while (!this.world.closing) {
+      yield* this.#birth();
+      while (!this.doomed && !this.world.closing) {
+        this.busy = false;
+        yield 'owner:next';
+        if (this.doomed || this.world.closing) break;
+        this.busy = true;
+        this.sealed = false;
+        const operation = this.#operations[this.world.random.below(this.#operations.length)];
+        yield* operation(this.world.random.below(PAGES));
+        this.sealed = true;
+      }
+      yield* this.death();
+    }
+  }
+
+  /** Life after an operation was cut off. */
+  *afterlife(): Steps<void> {
+    yield* this.death();
+    yield* this.life();
+  }
+
+  *#birth(): Steps<void> {
+    const { host, world, domain, thread } = this;
+    this.sealed = true;
+    const ranges = new RamRanges();
+    for (const start of RANGE_STARTS) ranges.add(start, RANGE_PAGES * 4096, false);
+    const vm = yield* admitSteps(host, { promisedPages: PAGES, domain, thread });
+    this.guest = new GuestMemory(host, vm, ranges, { source: this });
+    this.tlb = new SimulatedTlb(PAGES);
+    this.guest.setTlb(this.tlb);
+    this.busy = true;
+    this.doomed = false;
+    this.values.fill(0);
+    this.holds = [];
+    this.#absent.clear();
+    this.#wanted = [];
+    const parent = this.peers[world.random.below(this.peers.length)];
+    if (world.random.oneIn(2) && parent !== this) yield* this.#forkFrom(parent);
+  }
+
+  /** The first range's leaf becomes one with the parent's, if that is between two operations and has none of its pages away. */
+  *#forkFrom(parent: Owner): Steps<void> {
+    const guest = this.#alive;
+    if ((yield* ownEntrySteps(guest, LEAF)) === 0) return;
+    const from = parent.guest;
+    if (from === null || from.dying || parent.busy || parent.domain !== this.domain || parent.holds.length > 0) return;
+    const slot = slotOf(from, 0);
+    if (slot === 0 || (from.words[slot] & TABLE_PAGE) === 0) return;
+    for (let page = 0; page < RANGE_PAGES; page++) if (parent.#stateOf(page) === ABSENT) return;
+    for (const _ of advanceEpochSteps(from));
+    shareLeaf(from, guest, 0);
+    this.values.set(parent.values.subarray(0, RANGE_PAGES));
+  }
+
+  *death(): Steps<void> {
+    const guest = this.#alive;
+    this.busy = true;
+    this.sealed = true;
+    if (this.holds.length > 0) assert((yield* powerOffSteps(guest)) === 'wait', 'power-off did not wait for holds');
+    for (let open = this.holds.pop(); open; open = this.holds.pop()) yield* this.#finish(open);
+    assert((yield* powerOffSteps(guest)) === 'ok', 'power-off did not complete');
+    this.guest = null;
+    this.busy = false;
+    yield 'owner:dead';
+  }
+
+  // The guest.
+
+  *#store(page: number): Steps<void> {
+    const guest = this.#alive;
+    const alias = this.world.random.below(2);
+    let frame = this.tlb.grant('write', alias, page);
+    if (frame === 0) {
+      frame = yield* guest.frameForWriteSteps(this.gfnOf(page));
+      if (frame < 0) return yield* this.#wait(page, frame);
+      this.tlb.fill('write', alias, page, frame);
+    }
+    yield 'guest:store';
+    const value = this.#newValue();
+    this.world.setWord(frame, value);
+    this.values[page] = value;
+  }
+
+  *#load(page: number, kind: 'read' | 'fetch'): Steps<void> {
+    const guest = this.#alive;
+    const alias = this.world.random.below(2);
+    let frame = this.tlb.grant(kind, alias, page);
+    if (frame === 0) {
+      frame = kind === 'read' ? guest.frameForRead(this.gfnOf(page)) : guest.frameForFetch(this.gfnOf(page));
+      if (frame < 0) return yield* this.#wait(page, frame);
+      this.tlb.fill(kind, alias, page, frame);
+    }
+    yield 'guest:load';
+    this.#expect(frame, this.values[page], `${kind} of page ${page}`);
+  }
+
+  *#write(page: number): Steps<void> {
+    const value = this.#newValue();
+    const bytes = new Uint8Array(4096);
+    new Int32Array(bytes.buffer)[FIRST] = value;
+    new Int32Array(bytes.buffer)[LAST] = value;
+    const result = yield* writeBytesSteps(this.#alive, this.gfnOf(page) * 4096, bytes);
+    if (result === 'ok') this.values[page] = value;
+    else yield* this.#wait(page, MUST_WAIT);
+  }
+
+  #newValue(): number {
+    return (this.thread << 24) | (this.world.nextValue++ + 10_000);
+  }
+
+  #expect(frame: number, value: number, what: string): void {
+    const { words } = this.host;
+    const [first, last] = [words[frame * 1024 + FIRST], words[frame * 1024 + LAST]];
+    assert(first === value && last === value, `owner ${this.thread}: ${what} gave ${first}/${last} instead of ${value}`);
+  }
+
+  /** Leaves the slice until it is worth trying again, or until the guest does something else. */
+  *#wait(page: number, result: number): Steps<void> {
+    const guest = this.#alive;
+    assert(result === MUST_WAIT, `page ${page} is said to be no RAM`);
+    const waits = () => guest.words[guest.account + VM_TICKET] !== 0;
+    for (let i = 0; i < 4 && waits(); i++) {
+      yield 'owner:waiting';
+      yield* guest.pollSteps();
+    }
+    if (!waits()) return;
+    if (this.world.random.oneIn(2)) yield* cancelWaitSteps(this.host, guest.vm);
+    // Its balloon driver helps, which needs no memory.
+    else yield* this.#discard(0);
+  }
+
+  // Its host.
+
+  *#mapCached(page: number): Steps<void> {
+    const { host, world } = this;
+    const content = world.random.below(CONTENTS);
+    const cached = world.cache[content];
+    let { frame } = cached;
+    if (frame !== 0 && (yield* retainSteps(host, frame, cached.generation))) {
+      this.#expect(frame, contentWord(content), `the cache, for content ${content},`);
+    } else {
+      const fresh = yield* allocateSharedSteps(host, FILE_DOMAIN, 1);
+      if (fresh === null) return;
+      frame = fresh[0];
+      world.setWord(frame, contentWord(content));
+      world.cache[content] = { frame, generation: generationOf(host, frame) };
+    }
+    if (yield* mapSharedSteps(this.#alive, this.#index(page), frame)) this.values[page] = contentWord(content);
+    else yield* releaseManySteps(host, [frame]);
+  }
+
+  *#mapFile(page: number): Steps<void> {
+    const { host, world } = this;
+    const content = world.random.below(CONTENTS);
+    const { frame, generation } = world.cache[content];
+    // The loader's own reference, which it keeps while it maps.
+    if (frame === 0 || !(yield* retainSteps(host, frame, generation))) return;
+    world.keep(frame);
+    const result = yield* mapFileBackedSteps(this.#alive, this.gfnOf(page) * 4096, [frame]);
+    if (result === 'ok') this.values[page] = contentWord(content);
+  }
+
+  *#hold(page: number): Steps<void> {
+    const write = this.world.random.oneIn(2);
+    const pages = [page, (page + 1) % PAGES];
+    const held = yield* holdSteps(
+      this.#alive,
+      pages.map((each) => ({ address: this.gfnOf(each) * 4096, length: 4096, write })),
+    );
+    if (held === 'wait') return yield* this.#wait(page, MUST_WAIT);
+    assert(held !== 'fault', 'a hold of RAM failed');
+    const state = this.#stateOf(page);
+    const frozen = !write && state === SHARED ? this.values[page] : null;
+    this.holds.push({ hold: held, page, write, frozen });
+  }
+
+  *#release(): Steps<void> {
+    const open = this.holds.shift();
+    this.sealed = true;
+    if (open) yield* this.#finish(open);
+  }
+
+  *#finish(open: OpenHold): Steps<void> {
+    yield 'device:complete';
+    if (open.frozen !== null) {
+      const { buffer, byteOffset } = open.hold.segments[0];
+      assert(new Int32Array(buffer, byteOffset, 1)[0] === open.frozen, `owner ${this.thread}: a device read other bytes than it was given`);
+    }
+    yield* open.hold.releaseSteps();
+  }
+
+  *#balloon(page: number): Steps<void> {
+    if (yield* balloonSteps(this.#alive, this.#index(page))) {
+      assert(!this.#isHeld(page), `held page ${page} was ballooned`);
+      this.values[page] = 0;
+    }
+  }
+
+  *#deflate(page: number): Steps<void> {
+    yield* deflateSteps(this.#alive, this.#index(page));
+  }
+
+  *#discard(page: number): Steps<void> {
+    const count = 1 + this.world.random.below(RANGE_PAGES - (page % RANGE_PAGES));
+    const index = this.#index(page);
+    yield* discardSteps(this.#alive, index, index + count);
+    for (let i = page; i < page + count; i++) if (this.#stateOf(i) === 0) this.values[i] = 0;
+  }
+
+  #isHeld(page: number): boolean {
+    return this.#alive.holds.isHeld(this.#index(page));
+  }
+
+  *#reset(): Steps<void> {
+    this.sealed = true;
+    for (let open = this.holds.pop(); open; open = this.holds.pop()) yield* this.#finish(open);
+    assert((yield* resetSteps(this.#alive)) === 'ok', 'reset did not complete');
+    this.values.fill(0);
+    this.#absent.clear();
+    this.#wanted = [];
+  }
+
+  // Absent pages: parked here, asked for here.
+
+  *#park(page: number): Steps<void> {
+    const state = this.#stateOf(page);
+    if (state !== SHARED && state !== PRIVATE) return;
+    const handle = this.world.nextValue++ & 0xff_ffff;
+    const bytes = new Uint8Array(4096);
+    const at = entryOf(this.#alive, this.#index(page));
+    bytes.set(this.host.bytes.subarray(frameOf(this.#alive.words[at]) * 4096, frameOf(this.#alive.words[at]) * 4096 + 4096));
+    this.#absent.set(handle, bytes);
+    if (!(yield* setAbsentSteps(this.#alive, this.#index(page), handle))) this.#absent.delete(handle);
+  }
+
+  *#bring(): Steps<void> {
+    const next = this.#wanted.shift();
+    if (next === undefined) return;
+    const bytes = this.#absent.get(next.handle);
+    if (bytes === undefined) return;
+    const result = yield* bringSteps(this.#alive, this.#index(next.page), next.handle, bytes);
+    assert(result !== 'stale', `page ${next.page} is not absent any more, and its source was not told`);
+    if (result === 'wait') this.#wanted.push(next);
+    else this.#absent.delete(next.handle);
+  }
+
+  request(gfn: number, handle: number): void {
+    const page = Array.from({ length: PAGES }, (_, i) => i).find((each) => this.gfnOf(each) === gfn) ?? -1;
+    this.#wanted.push({ page, handle });
+  }
+
+  forget(_gfn: number, handle: number): void {
+    this.#absent.delete(handle);
+    this.#wanted = this.#wanted.filter((each) => each.handle !== handle);
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * One schedule: everyone's steps, interleaved as the seed says, with an audit after each; then the end of the world, where nothing may be left.
+ *
+ * Death comes at any point: to a VM between two operations, or in the middle of one, which is then cut off where it stands.
+ */
+import { assert } from '../../src/base/assert.ts';
+import type { AuditedGuest } from '../../src/guest-memory/audit.ts';
+import { releaseManySteps } from '../../src/host-memory/shared-frames.ts';
+import { type Steps, WAIT_ACCOUNTS, WAIT_CHUNKS } from '../../src/host-memory/steps.ts';
+import { ACCOUNTS_LOCK, CHUNKS_LOCK } from '../../src/host-memory/tables.ts';
+import { checkObservations, idleThread, imageCache, ioThread, mainThread, observer } from './others.ts';
+import { Owner } from './owner.ts';
+import { World } from './world.ts';
+
+const OWNERS = 4;
+const THREADS = OWNERS + 2;
+const STEPS = 240;
+/** After the world closes, everyone must have come to an end within this many turns: else something waits for ever. */
+const CLOSING_TURNS = 60_000;
+
+/** Points where an operation of a living VM may be cut off: nothing there is in hands that power-off cannot find. */
+const MORTAL = /^(fault|page|guest|hold:page|leaf|frame:(retain|convert)|write|absent|refill:start|tables:start|epoch|balloon|owner:waiting)/;
+
+interface Actor {
+  steps: Steps<void>;
+  readonly owner: Owner | null;
+  at: string;
+  done: boolean;
+  /** The actor was left at `at`, and others have gone since. */
+  left: boolean;
+}
+
+export interface Totals {
+  schedules: number;
+  steps: number;
+  deaths: number;
+  cutOff: number;
+  /** Schedules by number of switches. */
+  readonly switches: Map<number, number>;
+  /** How often somebody stood at this point while others went on. */
+  readonly visits: Map<string, number>;
+}
+
+export const newTotals = (): Totals => ({ schedules: 0, steps: 0, deaths: 0, cutOff: 0, switches: new Map(), visits: new Map() });
+
+/** Thrown into an operation to cut it off. */
+class CutOff extends Error {}
+
+/** A failure names everything that is needed to see it again. */
+export class ScheduleFailure extends Error {
+  override readonly name = 'ScheduleFailure';
+  readonly seed: number;
+
+  constructor(seed: number, step: number, trace: readonly string[], cause: unknown) {
+    super(`seed ${seed}, step ${step}: ${cause instanceof Error ? cause.message : String(cause)}\n  last steps: ${trace.join(' ')}`, { cause });
+    this.seed = seed;
+  }
+}
+
+export class Simulator {
+  readonly #world = new World(THREADS);
+  readonly #totals: Totals;
+  #actors: Actor[] = [];
+  #owners: Owner[] = [];
+  #trace: string[] = [];
+  #step = 0;
+  #turns = 0;
+  #switches = 0;
+
+  constructor(totals: Totals) {
+    this.#totals = totals;
+  }
+
+  /** @throws ScheduleFailure */
+  run(seed: number): void {
+    const world = this.#world;
+    world.reset(seed);
+    this.#step = 0;
+    this.#turns = 0;
+    this.#switches = 0;
+    this.#trace = [];
+    this.#people();
+    try {
+      this.#play();
+      this.#close();
+    } catch (cause) {
+      throw new ScheduleFailure(seed, this.#step, this.#trace.slice(-30), cause);
+    }
+    const totals = this.#totals;
+    totals.schedules++;
+    totals.steps += this.#step;
+    totals.switches.set(this.#switches, (totals.switches.get(this.#switches) ?? 0) + 1);
+  }
+
+  #people(): void {
+    const world = this.#world;
+    const owners: Owner[] = [];
+    // Two domains; in the first, VMs fork each other.
+    for (let i = 0; i < OWNERS; i++) owners.push(new Owner(world, i, i === OWNERS - 1 ? 1 : 0, owners));
+    this.#owners = owners;
+    const other = (steps: Steps<void>): Actor => ({ steps, owner: null, at: '', done: false, left: false });
+    this.#actors = [
+      ...owners.map((owner): Actor => ({ steps: owner.life(), owner, at: '', done: false, left: false })),
+      other(ioThread(world, owners)),
+      other(imageCache(world, world.threads[OWNERS])),
+      other(idleThread(world, world.threads[OWNERS + 1])),
+      other(observer(world, owners)),
+      other(mainThread(world.host)),
+    ];
+  }
+
+  #play(): void {
+    const { random } = this.#world;
+    let current = this.#actors[0];
+    const limit = 20 * STEPS;
+    while (this.#step < STEPS) {
+      assert(this.#turns < limit, `everybody sleeps: ${this.#actors.map((each) => each.at).join(' ')}`);
+      // Whoever runs goes on two times in five, so that short and long races both happen; owners are picked more often than the others.
+      if (random.below(5) >= 2) {
+        const pool = random.below(4) === 0 ? this.#actors.length : OWNERS;
+        const next = this.#actors[random.below(pool)];
+        if (next !== current) this.#switch(current);
+        current = next;
+      }
+      this.#advance(current);
+      if (random.oneIn(60)) this.#strike(this.#actors[random.below(OWNERS)]);
+    }
+  }
+
+  #switch(from: Actor): void {
+    this.#switches++;
+    from.left = true;
+  }
+
+  /** A thread that waits for a mutex sleeps until it is free. */
+  #sleeps(actor: Actor): boolean {
+    const { words } = this.#world.host;
+    if (actor.at === WAIT_ACCOUNTS) return words[ACCOUNTS_LOCK] !== 0;
+    return actor.at === WAIT_CHUNKS && words[CHUNKS_LOCK] !== 0;
+  }
+
+  #advance(actor: Actor): void {
+    this.#turns++;
+    if (actor.done || this.#sleeps(actor)) return;
+    this.#step++;
+    if (actor.left) {
+      const { visits } = this.#totals;
+      visits.set(actor.at, (visits.get(actor.at) ?? 0) + 1);
+      actor.left = false;
+    }
+    this.#resume(actor, () => actor.steps.next());
+    this.#world.audit(this.#audited());
+    checkObservations(this.#world);
+  }
+
+  #resume(actor: Actor, go: () => IteratorResult<string, void>): void {
+    try {
+      const next = go();
+      if (next.done) actor.done = true;
+      else actor.at = next.value;
+    } catch (error) {
+      if (!(error instanceof CutOff) || actor.owner === null) throw error;
+      // The operation is unwound: now its VM dies.
+      actor.steps = actor.owner.afterlife();
+    }
+    this.#trace.push(`${this.#actors.indexOf(actor)}:${actor.at}`);
+    if (this.#trace.length > 200) this.#trace.splice(0, 100);
+  }
+
+  /** Death of this owner's VM: at the next operation, or here and now. */
+  #strike(actor: Actor): void {
+    const { owner } = actor;
+    if (!owner?.guest || owner.doomed) return;
+    owner.doomed = true;
+    this.#totals.deaths++;
+    const here = owner.busy && !owner.sealed && owner.host.locks.held === 0 && owner.host.inHands.length === 0 && MORTAL.test(actor.at);
+    if (!here || this.#world.random.oneIn(3)) return;
+    this.#totals.cutOff++;
+    owner.sealed = true;
+    this.#trace.push(`${this.#actors.indexOf(actor)}:CUT-OFF`);
+    this.#resume(actor, () => actor.steps.throw(new CutOff()));
+  }
+
+  #audited(): AuditedGuest[] {
+    const audited: AuditedGuest[] = [];
+    for (const owner of this.#owners) {
+      const one = owner.audited;
+      if (one) audited.push(one);
+    }
+    return audited;
+  }
+
+  /** Every VM dies, every reference is dropped: all frames must be free, all charges gone. */
+  #close(): void {
+    const world = this.#world;
+    world.closing = true;
+    world.stopRefusing();
+    const limit = this.#turns + CLOSING_TURNS;
+    while (this.#actors.some((actor) => actor.owner && !actor.done)) {
+      const actor = this.#actors[world.random.below(this.#actors.length)];
+      assert(this.#turns < limit, `somebody waits for ever: ${this.#actors.map((each) => each.at).join(' ')}`);
+      this.#advance(actor);
+    }
+    // The others may stand anywhere, also with a mutex: they go on until they are between two jobs.
+    const others = this.#actors.slice(OWNERS);
+    const between = (actor: Actor) => /(idle|look)$/.test(actor.at);
+    for (let i = 0; !others.every(between); i++) {
+      const actor = others[i % others.length];
+      assert(this.#turns < limit, `somebody waits for ever: ${others.map((each) => each.at).join(' ')}`);
+      if (!between(actor)) this.#advance(actor);
+    }
+    for (let frame = world.letGo(); frame !== 0; frame = world.letGo()) for (const _ of releaseManySteps(world.host, [frame]));
+    world.audit([], this.#totals.schedules % 64 === 0);
+    const { framesInUse, tableBytes, promisedBytes } = world.host.poolMemory();
+    assert(framesInUse === 0, `${framesInUse} frames are left when nobody lives`);
+    assert(tableBytes === 0 && promisedBytes === 0, 'tables or promises are left when nobody lives');
+  }
+}

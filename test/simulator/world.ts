@@ -1,0 +1,128 @@
+/**
+ * What one schedule plays in: a small pool, made anew for each seed, with the memory manager of production in it.
+ *
+ * All that anyone here writes into a page is its words FIRST and LAST, so that "the operating system" and the scrubbing between two
+ * schedules need not fill megabytes.
+ */
+import { HostMemory } from '../../src/host-memory/index.ts';
+import { formatArena } from '../../src/host-memory/format.ts';
+import * as t from '../../src/host-memory/tables.ts';
+import type { GuestMemory } from '../../src/guest-memory/index.ts';
+import { Auditor, type AuditedGuest } from '../../src/guest-memory/audit.ts';
+import { simulatedPlatform } from '../../src/platform/simulated/index.ts';
+import type { Platform } from '../../src/platform/platform.ts';
+import { Random } from './random.ts';
+
+export const FIRST = 0;
+export const LAST = 1000;
+/** Contents of image files: what a page of content c begins with. */
+export const CONTENTS = 4;
+export const contentWord = (content: number): number => 5000 + content;
+
+const CHUNKS = 5;
+const VMS = 8;
+
+/** An image page as its cache remembers it: without a reference, so it may have gone, or be another's by now. */
+export interface CachedPage {
+  frame: number;
+  generation: number;
+}
+
+/** What an idle worker thinks of a page that it found quiet. */
+export interface Observation {
+  readonly guest: GuestMemory;
+  readonly at: number;
+  readonly entry: number;
+  readonly stamp: number;
+  readonly word: number;
+}
+
+export class World {
+  /** One pool as each thread sees it: its own order of locks, its own hands. */
+  readonly threads: HostMemory[];
+  readonly host: HostMemory;
+  readonly auditor: Auditor;
+  random = new Random(0);
+  cache: CachedPage[] = [];
+  strong = new Map<number, number>();
+  observations: Observation[] = [];
+  /** No VM is born any more. */
+  closing = false;
+  nextValue = 1;
+  /** One allocation in this many is refused; 0: none. */
+  #refuseOneIn = 0;
+
+  constructor(threadCount: number) {
+    const platform: Platform = { ...simulatedPlatform, canReturnMemory: true, returnMemory: (_, address, length) => this.#zero(address, length) };
+    this.host = HostMemory.create({ poolBytes: CHUNKS * 2 ** 21, threadCount, decodeCacheBytes: 4096, vmCountMax: VMS, platform });
+    this.threads = [this.host];
+    for (let i = 1; i < threadCount; i++) this.threads.push(HostMemory.attach(this.host.memory, this.host.map, platform));
+    for (const thread of this.threads) thread.refuse = () => this.#refuseOneIn !== 0 && this.random.oneIn(this.#refuseOneIn);
+    this.auditor = new Auditor(this.host);
+  }
+
+  #zero(address: number, length: number): boolean {
+    const { host } = this;
+    for (let page = address / 4096; page < (address + length) / 4096; page++) {
+      if (page < host.firstFrame) host.kernels.zeroFrame(page);
+      else this.setWord(page, 0);
+    }
+    return true;
+  }
+
+  setWord(frame: number, value: number): void {
+    this.host.words[frame * 1024 + FIRST] = value;
+    this.host.words[frame * 1024 + LAST] = value;
+  }
+
+  /** A fresh pool for this seed. What the seed before left in frames and tables is wiped. */
+  reset(seed: number): void {
+    const { host } = this;
+    const { words } = host;
+    this.random = new Random(seed);
+    for (let page = 0; page < words[t.TABLE_BREAK]; page++) host.kernels.zeroFrame(host.firstTablePage + page);
+    for (let frame = host.firstFrame; frame < host.firstFrame + host.frameCount; frame++) if (words[frame * 1024] !== 0) host.kernels.zeroFrame(frame);
+    // Few frames may be used, so that the pool runs dry in some schedules and not in others.
+    const usable = 24 + this.random.below(100);
+    formatArena(host, {
+      promiseLimitPages: 10_000,
+      handyBatch: 1 + this.random.below(6),
+      breakReserve: this.random.below(4),
+      emergencyReserve: host.frameCount - usable,
+    });
+    for (const thread of this.threads) {
+      thread.locks.held = 0;
+      thread.inHands.length = 0;
+    }
+    this.cache = Array.from({ length: CONTENTS }, () => ({ frame: 0, generation: 0 }));
+    this.strong.clear();
+    this.observations = [];
+    this.closing = false;
+    this.nextValue = 1;
+    this.#refuseOneIn = this.random.oneIn(2) ? 0 : 3 + this.random.below(40);
+  }
+
+  /** Counts a reference that somebody outside guest-memory has from now on. */
+  keep(frame: number): void {
+    this.strong.set(frame, (this.strong.get(frame) ?? 0) + 1);
+  }
+
+  /** Counts one such reference less; its frame, or 0 when there is none. The caller gives it up at once. */
+  letGo(): number {
+    for (const [frame, count] of this.strong) {
+      if (count === 1) this.strong.delete(frame);
+      else this.strong.set(frame, count - 1);
+      return frame;
+    }
+    return 0;
+  }
+
+  /** No allocation is refused any more, except by a pool that is dry. */
+  stopRefusing(): void {
+    this.#refuseOneIn = 0;
+  }
+
+  audit(guests: readonly AuditedGuest[], bytes = false): void {
+    this.auditor.audit(guests, { references: this.strong, threads: this.threads, bytes });
+  }
+}
