@@ -2,7 +2,7 @@
 import type { PoolMemory, VmMemory } from '../../host/index.ts';
 
 /** In the order a guest goes through them; `failed` may follow any. */
-export type GuestPhase = 'waiting' | 'booting' | 'hashing' | 'writing' | 'verifying' | 'freeing' | 'idle' | 'failed';
+export type GuestPhase = 'waiting' | 'booting' | 'hashing' | 'writing' | 'verifying' | 'holding' | 'freeing' | 'idle' | 'failed';
 
 export interface GuestView {
   readonly name: string;

@@ -1,6 +1,6 @@
 /**
  * What happens in the demo: guests start in staggered pairs, and each says who it is, hashes its busybox, writes memory with a pattern of its
- * own, verifies it, and frees it. The host computes the same checksums and watches the memory come back.
+ * own and verifies it. When all have, one after another frees it, so that each can be seen to come back to the host.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
@@ -27,8 +27,8 @@ export interface ScenarioOptions {
   emit(event: string): void;
 }
 
-/** Resolves when every guest has done its work or failed; a failure is in its view. Gives the machines. */
-export async function runScenario(host: Host, model: DemoModel, options: ScenarioOptions): Promise<Vm[]> {
+/** Resolves when every guest has done its work or failed; a failure is in its view. */
+export async function runScenario(host: Host, model: DemoModel, options: ScenarioOptions): Promise<void> {
   const vms: Vm[] = [];
   const work: Promise<void>[] = [];
   for (let pair = 0; pair < model.guests.length && !options.signal.aborted; pair += 2) {
@@ -36,7 +36,7 @@ export async function runScenario(host: Host, model: DemoModel, options: Scenari
       const vm = await startGuest(host, guest, options);
       vms.push(vm);
       await vm.ready();
-      work.push(followGuest(host, model, guest, vm, options));
+      work.push(followGuest(model, guest, vm, options));
     });
     // The next pair starts when the first of this one is up; one that fails does not stop the rest.
     const tracked = up.map((start, index) => start.catch((error: unknown) => fail(model.guests[pair + index], error, options)));
@@ -45,7 +45,11 @@ export async function runScenario(host: Host, model: DemoModel, options: Scenari
   }
   // Guests that are still starting add their work while we wait.
   for (let index = 0; index < work.length; index++) await work[index];
-  return vms;
+  for (const guest of model.guests) {
+    const vm = vms.find(({ name }) => name === guest.name);
+    if (vm === undefined || guest.phase !== 'holding' || options.signal.aborted) continue;
+    await freePattern(host, guest, vm, options).catch((error: unknown) => fail(guest, error, options));
+  }
 }
 
 async function startGuest(host: Host, guest: GuestView, options: ScenarioOptions): Promise<Vm> {
@@ -53,14 +57,13 @@ async function startGuest(host: Host, guest: GuestView, options: ScenarioOptions
   return host.run({ image: options.image, memory: options.memoryBytes, name: guest.name });
 }
 
-async function followGuest(host: Host, model: DemoModel, guest: GuestView, vm: Vm, options: ScenarioOptions): Promise<void> {
+async function followGuest(model: DemoModel, guest: GuestView, vm: Vm, options: ScenarioOptions): Promise<void> {
   try {
     await introduce(model, guest, vm, options);
     await hashBusybox(guest, vm, options);
     await provePattern(guest, vm, Number(guest.name.slice(1)));
     guest.commandsOk = true;
-    await freePattern(host, guest, vm, options);
-    guest.phase = 'idle';
+    guest.phase = 'holding';
   } catch (error) {
     fail(guest, error, options);
   }
@@ -110,22 +113,19 @@ async function freePattern(host: Host, guest: GuestView, vm: Vm, options: Scenar
   const residentBefore = (await host.memory()).residentBytes;
   await run(vm, `rm ${PATTERN_FILE}`);
   const freedAt = performance.now();
-  while (performance.now() - freedAt < RETURN_TIMEOUT_MS && !options.signal.aborted) {
-    const now = await vm.memory();
-    const back = before.privateBytes - now.privateBytes;
-    if (back >= PATTERN_BYTES * RETURNED_SHARE) {
-      const resident = (await host.memory()).residentBytes - residentBefore;
-      const seconds = ((performance.now() - freedAt) / 1000).toFixed(1);
-      const change = `${resident > 0 ? '+' : ''}${formatSize(resident)}`;
-      options.emit(
-        `${guest.name} freed ${formatSize(PATTERN_BYTES)} → ${formatSize(back)} back in the pool, host RSS ${change} after ${seconds} s`,
-      );
-      return;
-    }
+  let back = 0;
+  while (back < PATTERN_BYTES * RETURNED_SHARE) {
+    const passed = performance.now() - freedAt;
+    if (options.signal.aborted) return;
+    if (passed > RETURN_TIMEOUT_MS) break;
     await sleep(50);
+    back = before.privateBytes - (await vm.memory()).privateBytes;
   }
-  if (!options.signal.aborted)
-    options.emit(`${guest.name} freed ${formatSize(PATTERN_BYTES)}, and they were not back after ${RETURN_TIMEOUT_MS / 1000} s`);
+  const seconds = ((performance.now() - freedAt) / 1000).toFixed(1);
+  const resident = (await host.memory()).residentBytes - residentBefore;
+  const change = `${resident > 0 ? '+' : ''}${formatSize(resident)}`;
+  options.emit(`${guest.name} freed ${formatSize(PATTERN_BYTES)} → host RSS ${change} after ${seconds} s`);
+  guest.phase = 'idle';
 }
 
 /** Its stdout without the last newline. Throws when it fails. */
