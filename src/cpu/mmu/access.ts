@@ -14,6 +14,7 @@ import { CAUSE } from '../hart/cause.ts';
 import { ACCESS_SIGNED, ACCESS_SIZE, ACCESS_WRITE } from '../interpreter/boundary.ts';
 import type { ArenaBytes } from './arena-bytes.ts';
 import { type AccessKind, accessFault, type Mmu, READ, WRITE } from './mmu.ts';
+import { ZERO_STORE_DONE, ZERO_STORE_UNKNOWN } from './tlb.ts';
 
 const NO_BUS: MmioBus = { read: () => -1, write: () => false };
 
@@ -74,16 +75,37 @@ export class DataAccess {
 
   store(vaLow: number, vaHigh: number, access: number): number {
     const size = access & ACCESS_SIZE;
-    const offset = vaLow & 4095;
-    if (offset + size > 4096) return this.#storeAcross(vaLow, vaHigh, size);
+    if ((vaLow & 4095) + size > 4096) return this.#storeAcross(vaLow, vaHigh, size);
+    const scratch = this.#scratch;
+    if (size === 8 && (this.#words[scratch] | this.#words[scratch + 1]) === 0) return this.#storeZeros(vaLow, vaHigh);
     const code = this.#mmu.resolve(vaLow, vaHigh, WRITE, true);
+    return code !== 0 ? code : this.#storeResolved(vaLow, vaHigh, size);
+  }
+
+  /**
+   * A store of eight zero bytes. A page that nobody has written stays without a frame: a booting kernel clears some 32 MiB in this way that
+   * it never uses.
+   */
+  #storeZeros(vaLow: number, vaHigh: number): number {
+    const mmu = this.#mmu;
+    const known = mmu.tlb.zeroStore(mmu.dataTable, vaLow, vaHigh);
+    if (known === ZERO_STORE_DONE) return 0;
+    const code = known === ZERO_STORE_UNKNOWN ? mmu.resolveForZeroing(vaLow, vaHigh) : mmu.resolve(vaLow, vaHigh, WRITE, true);
     if (code !== 0) return code;
+    if (mmu.frame !== this.#zeroFrame) return this.#storeResolved(vaLow, vaHigh, 8);
+    this.fills++;
+    mmu.tlb.fillZeroing(mmu.dataTable, vaLow, vaHigh, mmu.notes);
+    return 0;
+  }
+
+  /** Stores SCRATCH where `Mmu.resolve` just led to, inside one page. */
+  #storeResolved(vaLow: number, vaHigh: number, size: number): number {
     const frame = this.#mmu.frame;
     if (frame < 0) {
       return this.#storeDevice(vaLow, size) ? 0 : this.#mmu.trap(CAUSE.STORE_ACCESS, vaLow, vaHigh);
     }
     this.#grantWrite(vaLow, vaHigh, frame);
-    this.#storeFrame(frame, offset, size);
+    this.#storeFrame(frame, vaLow & 4095, size);
     return 0;
   }
 

@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { THREAD_BLOCKS } from '../../layout/arena.ts';
 import { RAM_BASE } from '../../layout/machine.ts';
+import { SCRATCH } from '../../layout/thread-block.ts';
 import { makeArena, TEST_MAP, TestPages } from '../hart/machine-for-tests.ts';
 import { EXIT } from '../interpreter/boundary.ts';
 import { DataAccess } from './access.ts';
@@ -99,6 +100,56 @@ describe('the restart rule', () => {
     entry(LAST, 1, DATA + 1, V | RWX);
     expect(access.store(0xffc, 0, 8)).toBe(0);
     expect([flagsOf(LAST, 0), flagsOf(LAST, 1)]).toEqual([0xcf, 0xcf]);
+  });
+});
+
+describe('stores of zeros to a page that nobody wrote', () => {
+  const scratch = (THREAD_BLOCKS + SCRATCH) / 4;
+  const words = new Int32Array(memory.buffer);
+  const store = (address: number, value: number, size = 8): number => {
+    words[scratch] = value;
+    words[scratch + 1] = value >> 31;
+    return access.store(address, 0, size);
+  };
+  const frame = (): number => pages.frames[DATA - FIRST];
+
+  it('take no frame, and set A and D', () => {
+    expect(store(0x10, 0)).toBe(0);
+    expect([frame(), flagsOf(LAST, 0)]).toEqual([0, V | RWX | PTE_ACCESSED | PTE_DIRTY]);
+    expect(mmu.tlb.frameOf(mmu.dataTable + 1, 0, 0)).toBe(-1);
+    expect(store(0x18, 0)).toBe(0);
+    expect(frame()).toBe(0);
+  });
+
+  it('any other value takes one, and both are then there', () => {
+    store(0x10, 0);
+    store(0x18, 7);
+    expect(frame()).toBeGreaterThan(0);
+    store(0x18, 0);
+    expect(pages.get(DATA * 4096 + 0x18)).toBe(0);
+  });
+
+  it('are not lost when the page got its frame under another address', () => {
+    entry(LAST, 1, DATA, V | RWX);
+    store(0x10, 0);
+    store(0x1010, 5);
+    expect(pages.get(DATA * 4096 + 0x10)).toBe(5);
+    store(0x10, 0);
+    expect(pages.get(DATA * 4096 + 0x10)).toBe(0);
+  });
+
+  it('fault where a store may not go, also after a fence that took the permission away', () => {
+    store(0x10, 0);
+    entry(LAST, 0, DATA, V | 2);
+    mmu.tlb.dropPage(0, 0);
+    expect([store(0x10, 0), mmu.trapCause]).toEqual([EXIT.TRAP, 15]);
+  });
+
+  it('are free for two pages’ worth only: a loop that goes on gets a frame, and full speed', () => {
+    for (let i = 0; i <= 1024; i++) store((i * 8) & 4095, 0);
+    expect(frame()).toBe(0);
+    store(0, 0);
+    expect(frame()).toBeGreaterThan(0);
   });
 });
 

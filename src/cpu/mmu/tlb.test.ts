@@ -131,6 +131,15 @@ describe('what guest memory asks for', () => {
     }
   });
 
+  it('knows grants of the zero frame that were dropped with the address space and made again', () => {
+    fill(0x1000, 0, ZERO, 0);
+    tlb.dropAddressSpace();
+    tlb.dropAll();
+    fill(0x1000, 0, ZERO, 0);
+    tlb.dropFrame(ZERO);
+    expect(live(0x1000, 0)).toBe(0);
+  });
+
   it('drops the write grants of a frame, or all of them', () => {
     fill(0x1000, 0, 100, 0);
     fill(0x2000, KERNEL, 101, NOTE_LASTING);

@@ -43,6 +43,16 @@ export const NOTE_LASTING = 0x0100_0000;
 export const NOTE_MEGAPAGE = 0x0200_0000;
 export const NOTE_GIGAPAGE = 0x0400_0000;
 
+/** A read grant of a page of zeros whose write permission and D bit were checked: stores of zeros to it have nothing to do. */
+const NOTE_ZEROING = 0x0800_0000;
+
+/** So many of them, then the page gets a frame: a loop that keeps storing zeros must come to run at full speed. */
+const ZERO_STORES = 1024;
+
+export const ZERO_STORE_UNKNOWN = 0;
+export const ZERO_STORE_DONE = 1;
+export const ZERO_STORE_ENOUGH = 2;
+
 const IN_BRIEF = 1;
 const IN_LASTING = 2;
 const IN_ZERO = 4;
@@ -64,6 +74,8 @@ export class Tlb implements TlbControl {
   /** Entries that lead, or led, to the zero frame: guest memory drops that one each time a page of zeros is first written. */
   readonly #zero = new Int16Array(ENTRIES);
   #zeroCount = 0;
+  /** By entry with NOTE_ZEROING: the stores that are left. */
+  readonly #zeroStores = new Int16Array(ENTRIES);
   readonly #zeroFrame: number;
   /** Which regions may have superpage pieces in the TLB, so that a fence on any other page looks no further; and the list of them, to clear. */
   readonly #megaRegions = new Uint8Array(MEGA_REGIONS);
@@ -90,13 +102,28 @@ export class Tlb implements TlbControl {
     this.#fill(table, pageLow, vaHigh, frame * 4096 - pageLow, frame | notes);
   }
 
+  /** Grants read of a page of zeros that a store of zeros found, `table` being the set's read table; see `zeroStore`. */
+  fillZeroing(table: number, vaLow: number, vaHigh: number, notes: number): void {
+    this.fillData(table, vaLow, vaHigh, this.#zeroFrame, notes | NOTE_ZEROING);
+    this.#zeroStores[entryOf(table, vaLow)] = ZERO_STORES;
+  }
+
+  /** A store of zeros missed: DONE if this page is known to hold zeros that may be written, ENOUGH if that was so too often. */
+  zeroStore(table: number, vaLow: number, vaHigh: number): number {
+    const entry = entryOf(table, vaLow);
+    if ((this.#notes[entry] & NOTE_ZEROING) === 0) return ZERO_STORE_UNKNOWN;
+    const word = this.#first + entry * ENTRY_WORDS;
+    if (this.#words[word] !== (vaLow & -4096) || this.#words[word + 1] !== vaHigh) return ZERO_STORE_UNKNOWN;
+    return this.#zeroStores[entry]-- > 0 ? ZERO_STORE_DONE : ZERO_STORE_ENOUGH;
+  }
+
   /** Grants fetch: the entry leads to the decoded page of `frame`. */
   fillFetch(table: number, vaLow: number, vaHigh: number, frame: number, decodedPage: number, notes: number): void {
     this.#fill(table, vaLow & -4096, vaHigh, decodedPage, frame | notes);
   }
 
   #fill(table: number, pageLow: number, vaHigh: number, addend: number, note: number): void {
-    const entry = table * TLB_ENTRIES + ((pageLow >>> 12) & (TLB_ENTRIES - 1));
+    const entry = entryOf(table, pageLow);
     const word = this.#first + entry * ENTRY_WORDS;
     const words = this.#words;
     words[word] = pageLow;
@@ -147,7 +174,7 @@ export class Tlb implements TlbControl {
 
   /** The frame that an entry of `table` grants for this address, or -1. */
   frameOf(table: number, vaLow: number, vaHigh: number): number {
-    const entry = table * TLB_ENTRIES + ((vaLow >>> 12) & (TLB_ENTRIES - 1));
+    const entry = entryOf(table, vaLow);
     const word = this.#first + entry * ENTRY_WORDS;
     if (this.#words[word] !== (vaLow & -4096) || this.#words[word + 1] !== vaHigh) return -1;
     return this.#notes[entry] & NOTE_FRAME;
@@ -199,11 +226,11 @@ export class Tlb implements TlbControl {
   // --- TlbControl: drops for guest memory ---
 
   dropAll(): void {
+    this.#dropZeroFrame();
     this.#clearLog(this.#brief, this.#briefCount);
     this.#clearLog(this.#lasting, this.#lastingCount);
     this.#briefCount = 0;
     this.#lastingCount = 0;
-    this.#zeroCount = 0;
     this.#unmarkRegions();
   }
 
@@ -267,6 +294,7 @@ export class Tlb implements TlbControl {
   }
 }
 
+const entryOf = (table: number, vaLow: number): number => table * TLB_ENTRIES + ((vaLow >>> 12) & (TLB_ENTRIES - 1));
 /** Write tables are the odd ones of the six data tables. */
 const isWriteEntry = (entry: number): boolean => entry < FIRST_FETCH_ENTRY && (entry & TLB_ENTRIES) !== 0;
 const megaRegion = (vaLow: number, vaHigh: number): number => ((vaLow >>> 21) | (vaHigh << 11)) & (MEGA_REGIONS - 1);
