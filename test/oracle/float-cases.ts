@@ -8,7 +8,7 @@ const FORMATS = {
 } as const;
 
 /** Zeros, least and greatest subnormal and normal numbers, ones, powers and their neighbours, integer limits, NaNs; both signs. */
-export function specialValues(kind: Kind): bigint[] {
+function specialValues(kind: Kind): bigint[] {
   if (kind === 'x') {
     const edges = [0n, 1n, 2n, 1n << 23n, 1n << 24n, 1n << 31n, 1n << 32n, 1n << 52n, 1n << 53n, 1n << 54n, 1n << 62n, 1n << 63n];
     const around = edges.flatMap((v) => [
