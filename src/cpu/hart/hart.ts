@@ -9,6 +9,7 @@ import { assert } from '../../base/assert.ts';
 import type { GuestPages, MmioBus } from '../guest-pages.ts';
 import { EXIT } from '../interpreter/boundary.ts';
 import { CAUSE, INTERRUPT } from './cause.ts';
+import { type HartCounters, newCounters } from './counters.ts';
 import { CsrFile, EFFECT_ADDRESS_SPACE, EFFECT_INTERRUPTS, EFFECT_MODE, EFFECT_PAGING, type GuestClock } from './csr.ts';
 import { ENVCFG_CBZE, STATUS_MXR, STATUS_SIE, STATUS_SUM } from './csr-numbers.ts';
 import { type DebugConsole, Sbi } from './sbi.ts';
@@ -22,26 +23,6 @@ export interface HartServices {
 }
 
 export type RunResult = 'budget' | 'idle' | 'wait' | 'leave-requested' | 'shutdown' | 'reboot' | 'stuck';
-
-/** Since the hart object was made. */
-export interface HartCounters {
-  instructions: number;
-  exceptions: number;
-  interrupts: number;
-  sbiCalls: number;
-  fetchFills: number;
-  straddles: number;
-  csrs: number;
-  satpWrites: number;
-  sfenceAll: number;
-  sfencePage: number;
-  sfenceAsid: number;
-  /** TLB fills for data, page walks, device accesses of this thread while the hart was entered. */
-  dataFills: number;
-  walks: number;
-  mmioReads: number;
-  mmioWrites: number;
-}
 
 /** A slice that a timer may end soon is cut to this many instructions per tick that is left, so that the interrupt comes in time. */
 const INSTRUCTIONS_PER_TICK = 32;
@@ -129,6 +110,7 @@ export class Hart {
 
   /** An interrupt is pending and enabled in sie: a hart that waits in wfi goes on, whatever sstatus.SIE says. */
   isInterruptPending(): boolean {
+    if (!this.#entered) this.#csrs.refresh();
     return this.#csrs.pending(this.state.interruptEnable) !== 0;
   }
 
@@ -373,21 +355,3 @@ export class Hart {
 const TWO_32 = 0x1_0000_0000;
 
 const hex = (high: number, low: number): string => `0x${((BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)).toString(16)}`;
-
-const newCounters = (): HartCounters => ({
-  instructions: 0,
-  exceptions: 0,
-  interrupts: 0,
-  sbiCalls: 0,
-  fetchFills: 0,
-  straddles: 0,
-  csrs: 0,
-  satpWrites: 0,
-  sfenceAll: 0,
-  sfencePage: 0,
-  sfenceAsid: 0,
-  dataFills: 0,
-  walks: 0,
-  mmioReads: 0,
-  mmioWrites: 0,
-});

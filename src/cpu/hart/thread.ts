@@ -14,7 +14,8 @@ import { Predecoder } from '../interpreter/predecoder.ts';
 import { DataAccess } from '../mmu/access.ts';
 import { ArenaBytes } from '../mmu/arena-bytes.ts';
 import { FETCH, Mmu } from '../mmu/mmu.ts';
-import type { Hart, HartCounters } from './hart.ts';
+import type { HartCounters } from './counters.ts';
+import type { Hart } from './hart.ts';
 import { Registers } from './registers.ts';
 
 /** Bytes of the arena for one thread's decoded code: some 2,000 pages of it, far more than a booting kernel runs. Taken as used. */

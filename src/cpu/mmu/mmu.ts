@@ -237,7 +237,7 @@ export class Mmu implements TlbControl {
   }
 }
 
-export const pageFault = (kind: AccessKind): number =>
+const pageFault = (kind: AccessKind): number =>
   kind === READ ? CAUSE.LOAD_PAGE_FAULT : kind === WRITE ? CAUSE.STORE_PAGE_FAULT : CAUSE.FETCH_PAGE_FAULT;
 export const accessFault = (kind: AccessKind): number =>
   kind === READ ? CAUSE.LOAD_ACCESS : kind === WRITE ? CAUSE.STORE_ACCESS : CAUSE.FETCH_ACCESS;

@@ -7,7 +7,7 @@
  */
 import { type GuestPages, MUST_WAIT, NOT_RAM } from '../guest-pages.ts';
 
-export const PTE_VALID = 1;
+const PTE_VALID = 1;
 export const PTE_READ = 2;
 export const PTE_WRITE = 4;
 export const PTE_EXECUTE = 8;
@@ -20,7 +20,7 @@ const PTE_RESERVED_HIGH = 0xffc0_0000 | 0;
 const LEAF = PTE_READ | PTE_EXECUTE;
 
 export const WALK_OK = 0;
-export const WALK_PAGE_FAULT = 1;
+const WALK_PAGE_FAULT = 1;
 export const WALK_ACCESS_FAULT = 2;
 export const WALK_WAIT = 3;
 

@@ -51,7 +51,7 @@ const ZERO_STORES = 1024;
 
 export const ZERO_STORE_UNKNOWN = 0;
 export const ZERO_STORE_DONE = 1;
-export const ZERO_STORE_ENOUGH = 2;
+const ZERO_STORE_ENOUGH = 2;
 
 const IN_BRIEF = 1;
 const IN_LASTING = 2;

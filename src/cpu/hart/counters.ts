@@ -1,0 +1,39 @@
+/** What a hart counts, for benches and for finding out where time goes. Nothing depends on it. */
+
+/** Since the hart object was made. */
+export interface HartCounters {
+  instructions: number;
+  exceptions: number;
+  interrupts: number;
+  sbiCalls: number;
+  fetchFills: number;
+  straddles: number;
+  csrs: number;
+  satpWrites: number;
+  sfenceAll: number;
+  sfencePage: number;
+  sfenceAsid: number;
+  /** TLB fills for data, page walks, device accesses of this thread while the hart was entered. */
+  dataFills: number;
+  walks: number;
+  mmioReads: number;
+  mmioWrites: number;
+}
+
+export const newCounters = (): HartCounters => ({
+  instructions: 0,
+  exceptions: 0,
+  interrupts: 0,
+  sbiCalls: 0,
+  fetchFills: 0,
+  straddles: 0,
+  csrs: 0,
+  satpWrites: 0,
+  sfenceAll: 0,
+  sfencePage: 0,
+  sfenceAsid: 0,
+  dataFills: 0,
+  walks: 0,
+  mmioReads: 0,
+  mmioWrites: 0,
+});
