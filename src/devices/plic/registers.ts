@@ -6,8 +6,7 @@
  */
 import { PLIC_SOURCES } from '../../layout/machine.ts';
 
-/** One 32-bit priority for each source; source 0 does not exist. */
-export const PRIORITY = 0x0;
+/** From offset 0 on, one 32-bit priority for each source; source 0 does not exist. */
 export const PRIORITY_END = 4 * (PLIC_SOURCES + 1);
 /** One bit for each source. 31 sources fit one word. */
 export const PENDING = 0x1000;

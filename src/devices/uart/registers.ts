@@ -2,11 +2,9 @@
  * Registers of a 16550A, one byte each, at byte offsets (no register shift). Two share an offset by direction or by
  * the divisor latch bit. Names are the data sheet's.
  */
-export const RBR = 0; // read: received byte
-export const THR = 0; // write: byte to send
-export const DLL = 0; // divisor, low byte, when LCR.DLAB
-export const IER = 1;
-export const DLM = 1; // divisor, high byte, when LCR.DLAB
+export const RBR = 0; // read: received byte; DLL, the divisor's low byte, when LCR.DLAB
+export const THR = 0; // write: byte to send; DLL when LCR.DLAB
+export const IER = 1; // DLM, the divisor's high byte, when LCR.DLAB
 export const IIR = 2; // read
 export const FCR = 2; // write
 export const LCR = 3;

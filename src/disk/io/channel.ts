@@ -27,8 +27,10 @@ export interface IoChannel {
 
 /** Words of `control`. */
 export const WORK = 0; // changes when the I/O thread has something to do
-export const STOP = 1;
+export const STOP = 1; // STOPPING: finish and end; LOST: the I/O thread is no more
 export const CONTROL_BYTES = 8;
+export const STOPPING = 1;
+export const LOST = 2;
 
 /** Words of `ring`. */
 export const SUBMITTED = 0;

@@ -48,18 +48,12 @@ export class IoClient {
 
   /** Calls back what is done. True when there was something. */
   poll(): boolean {
-    const ring = this.#ring;
-    const completed = Atomics.load(ring, channel.COMPLETED);
-    if (completed === this.#takenBack) return false;
+    const completed = Atomics.load(this.#ring, channel.COMPLETED);
+    if (completed === this.#takenBack) return Atomics.load(this.#control, channel.STOP) === channel.LOST && this.#failAll();
     // By difference: a callback may have come here too, and gone further.
     while (((completed - this.#takenBack) | 0) > 0) {
-      const slot = this.#slot(this.#takenBack);
-      const index = this.#takenBack & (channel.SLOTS - 1);
-      const done = this.#done[index];
-      this.#done[index] = undefined;
-      const ok = ring[slot + channel.SLOT_RESULT] === channel.RESULT_OK;
-      this.#takenBack = (this.#takenBack + 1) | 0;
-      done?.(ok);
+      const result = this.#ring[this.#slot(this.#takenBack) + channel.SLOT_RESULT];
+      this.#takeBack(result === channel.RESULT_OK);
     }
     this.#fillRing();
     return true;
@@ -87,6 +81,25 @@ export class IoClient {
   ringLater(): void {
     Atomics.store(this.#ring, channel.STARVED, 1);
     this.#wakeThread();
+  }
+
+  #takeBack(ok: boolean): void {
+    const index = this.#takenBack & (channel.SLOTS - 1);
+    const done = this.#done[index];
+    this.#done[index] = undefined;
+    this.#takenBack = (this.#takenBack + 1) | 0;
+    done?.(ok);
+  }
+
+  /** There is no I/O thread any more: what is in flight fails. True when there was something. */
+  #failAll(): boolean {
+    const submitted = Atomics.load(this.#ring, channel.SUBMITTED);
+    const waiting = this.#waiting.splice(0);
+    const failed = submitted !== this.#takenBack || waiting.length > 0;
+    while (((submitted - this.#takenBack) | 0) > 0) this.#takeBack(false);
+    Atomics.store(this.#ring, channel.COMPLETED, this.#takenBack);
+    for (const operation of waiting) operation.done(false);
+    return failed;
   }
 
   #fillRing(): void {

@@ -17,6 +17,7 @@ export class IoThread {
   private constructor(worker: Worker, channels: readonly channel.IoChannel[]) {
     this.#worker = worker;
     this.channels = channels;
+    worker.on('error', () => this.#lost());
     this.#exited = new Promise((resolve) => {
       worker.once('exit', () => resolve());
     });
@@ -43,9 +44,15 @@ export class IoThread {
   /** Finishes what was submitted and ends. The vCPU threads have ended before. */
   async close(): Promise<void> {
     const control = new Int32Array(this.channels[0].control);
-    Atomics.store(control, channel.STOP, 1);
+    Atomics.store(control, channel.STOP, channel.STOPPING);
     channel.ringDoorbell(control, channel.WORK);
     await this.#exited;
     this.#worker.removeAllListeners();
+  }
+
+  /** A bug of ours ended the thread. Every operation fails from now on, so that no machine waits for ever. */
+  #lost(): void {
+    Atomics.store(new Int32Array(this.channels[0].control), channel.STOP, channel.LOST);
+    for (const { buffer, index } of this.channels[0].doorbells) channel.ringDoorbell(new Int32Array(buffer), index);
   }
 }
