@@ -1,4 +1,5 @@
 /** A machine of the pool, seen from the main thread: sends requests, keeps the last known state, carries the bytes of its ports. */
+import { setImmediate as turn } from 'node:timers/promises';
 import { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
 import { vmIndex } from '../base/numbers.ts';
 import type { HostMemory } from '../host-memory/index.ts';
@@ -9,6 +10,8 @@ import type { FromThread, ToThread } from './vcpu-thread/messages.ts';
 
 const LOG_BYTES = 256 * 1024;
 const NO_SLOT = -1;
+/** Turns of the event loop within which a message that was sent before now has arrived. */
+const STATE_TURNS = 3;
 
 type VmMessage = Extract<FromThread, { vm: number }>;
 
@@ -55,19 +58,19 @@ export class PoolVm implements VmHandle {
   }
 
   start(): Promise<void> {
-    return this.#request(REQUEST.start, 'started');
+    return this.#request(REQUEST.start, 'started', ['running', 'waiting']);
   }
   pause(): Promise<void> {
-    return this.#request(REQUEST.pause, 'paused');
+    return this.#request(REQUEST.pause, 'paused', ['paused']);
   }
   resume(): Promise<void> {
-    return this.#request(REQUEST.resume, 'resumed');
+    return this.#request(REQUEST.resume, 'resumed', ['running', 'waiting']);
   }
   reset(): Promise<void> {
-    return this.#request(REQUEST.reset, 'reset');
+    return this.#request(REQUEST.reset, 'reset', ['running', 'waiting']);
   }
   kill(): Promise<void> {
-    return this.#request(REQUEST.powerOff, 'powered off');
+    return this.#request(REQUEST.powerOff, 'powered off', ['stopped', 'failed']);
   }
 
   /** Asks the guest's balloon to hold this many pages; the guest gives what it can, when it can. */
@@ -185,7 +188,7 @@ export class PoolVm implements VmHandle {
     while (this.#logBytes > LOG_BYTES && this.#log.length > 1) this.#logBytes -= this.#log.shift()?.length ?? 0;
   }
 
-  async #request(kind: RequestKind, done: string): Promise<void> {
+  async #request(kind: RequestKind, done: string, becomes: readonly VmState[]): Promise<void> {
     this.#lastError = null;
     const outcome = await this.#requests.send(kind);
     // The outcome comes through shared memory and may overtake the message that says why.
@@ -195,6 +198,9 @@ export class PoolVm implements VmHandle {
       });
     }
     this.#check(outcome, done);
+    // It may have overtaken the new state too, which was sent before it: a turn or two of the event loop bring that. Not for longer,
+    // because another request may have changed the state again.
+    for (let turns = 0; turns < STATE_TURNS && !becomes.includes(this.#state); turns++) await turn();
   }
 
   #check(outcome: Outcome, done: string): void {

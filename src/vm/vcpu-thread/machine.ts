@@ -217,7 +217,8 @@ export class Machine {
         return done();
       case REQUEST.resume:
         if (this.#state !== 'paused') return live ? done() : refuse();
-        this.#notWaiting();
+        // One that waited for memory does so still, and is to say it again.
+        this.#waitingSince = this.#body?.memory.waiting ? performance.now() : Number.POSITIVE_INFINITY;
         this.#setState('running');
         return done();
       case REQUEST.reset:
