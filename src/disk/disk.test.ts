@@ -156,7 +156,7 @@ test('any sequence of reads and writes gives what a plain array would', async ()
       expect(pool.ram.holds).toBe(0);
       driver.transport.reset();
     }),
-    { numRuns: 60 },
+    { numRuns: 25 },
   );
 });
 
