@@ -5,7 +5,7 @@
  * It may run between any two steps of any operation. What an operation is in the middle of is then in a transit slot; only the
  * grants and stamps of a VM with an operation under way (`busy`) are not looked at.
  */
-import { assert } from '../base/assert.ts';
+import { InvariantError } from '../base/assert.ts';
 import { chunkEntry } from '../host-memory/chunk-set.ts';
 import {
   FRAME_FREE,
@@ -34,6 +34,15 @@ function bitCount(bits: number): number {
   return Math.imul((bits + (bits >>> 4)) & 0x0f0f_0f0f, 0x0101_0101) >>> 24;
 }
 
+/** The message is made only when it is needed: an audit runs at every step of a simulation. */
+function same(actual: number, expected: number, what: string, where = -1): void {
+  if (actual !== expected) throw new InvariantError(`${what} ${where < 0 ? '' : where}: ${actual}, not ${expected}`);
+}
+
+function must(condition: boolean, what: string, where = -1): void {
+  if (!condition) throw new InvariantError(`${what} ${where < 0 ? '' : where}`);
+}
+
 export type GrantKind = 'read' | 'write' | 'fetch';
 
 export interface AuditedGuest {
@@ -53,6 +62,16 @@ export interface AuditOptions {
   readonly bytes?: boolean;
 }
 
+/** Entry states and the account's counter of each. */
+const COUNTED: readonly (readonly [state: number, counter: number, what: string])[] = [
+  [PRIVATE, t.VM_PRIVATE, 'private pages of VM'],
+  [SHARED, t.VM_SHARED, 'shared pages of VM'],
+  [BALLOONED, t.VM_BALLOONED, 'ballooned pages of VM'],
+  [ABSENT, t.VM_ABSENT, 'absent pages of VM'],
+];
+/** The page of a frame in transit, which names any. */
+const ANY_PAGE = -2;
+
 /** The arrays are kept from one audit to the next, so that auditing every step of a simulation stays cheap. */
 export class Auditor {
   readonly #host: HostMemory;
@@ -60,6 +79,8 @@ export class Auditor {
   readonly #places: Int32Array;
   readonly #references: Int32Array;
   readonly #owned: Int32Array;
+  /** Pages of the VM at hand, by state. */
+  readonly #counts = new Int32Array(8);
   readonly #leaves = new Map<number, number>();
 
   constructor(host: HostMemory) {
@@ -76,25 +97,23 @@ export class Auditor {
     this.#references.fill(0);
     this.#owned.fill(0);
     this.#leaves.clear();
-    for (const [frame, count] of options.references ?? []) this.#references[frame - host.firstFrame] += count;
+    if (options.references) for (const [frame, count] of options.references) this.#references[frame - host.firstFrame] += count;
     for (const thread of options.threads ?? [host])
       for (const frame of thread.inHands) this.#references[frame - host.firstFrame]++;
     let charged = 0;
     for (const audited of guests) if (!audited.guest.dead) charged += this.#auditGuest(audited);
-    for (const [leaf, count] of this.#leaves)
-      assert(
-        host.words[tablePageWord(host, leaf)] === count,
-        `leaf ${leaf} counts ${host.words[tablePageWord(host, leaf)]}, not ${count}`,
-      );
-    this.#auditFrames(charged, guests, options.bytes === true);
+    for (const [leaf, count] of this.#leaves) same(host.words[tablePageWord(host, leaf)], count, 'references of leaf', leaf);
+    this.#auditFrames(charged, options.bytes === true);
+    for (const { guest } of guests) if (!guest.dead) this.#auditOwned(guest.vm);
     this.#auditWaiters();
-    this.#auditTables(guests);
+    let busy = false;
+    for (const one of guests) busy ||= one.busy;
+    if (!busy) this.#auditTables(guests);
   }
 
-  /** Directories and leaves in use, against what leads to them. */
+  /** Directories and leaves in use, against what leads to them. Nobody is in the middle of anything. */
   #auditTables(guests: readonly AuditedGuest[]): void {
     const { words } = this.#host;
-    if (guests.some(({ busy }) => busy)) return;
     let directories = 0;
     for (const { guest } of guests) {
       if (guest.dead) continue;
@@ -106,75 +125,51 @@ export class Auditor {
         directories++;
         for (let k = 0; k < DIRECTORY_SLOTS; k++) if ((words[directory * 1024 + k] & TABLE_PAGE) !== 0) own++;
       }
-      assert(
-        words[guest.account + t.VM_TABLES] === own,
-        `VM ${guest.vm} counts ${words[guest.account + t.VM_TABLES]} tables, not ${own}`,
-      );
+      same(words[guest.account + t.VM_TABLES], own, 'tables of VM', guest.vm);
     }
-    const inUse = directories + this.#leaves.size;
-    assert(words[t.TABLES_IN_USE] === inUse, `${words[t.TABLES_IN_USE]} table pages are in use, ${inUse} are reachable`);
+    same(words[t.TABLES_IN_USE], directories + this.#leaves.size, 'table pages in use');
   }
 
   /** What one VM has, and whether its account says so. Returns the frames charged to it. */
   #auditGuest({ guest, busy, forEachGrant }: AuditedGuest): number {
     const { words, account, vm } = guest;
-    const counts = new Map<number, number>([
-      [PRIVATE, 0],
-      [SHARED, 0],
-      [BALLOONED, 0],
-      [ABSENT, 0],
-    ]);
+    this.#counts.fill(0);
     for (const range of guest.ranges.all) {
       for (let page = range.firstPage; page < range.firstPage + range.pages; page++) {
         const at = entryOf(guest, page);
         if (at === 0) page += LEAF_PAGES - 1 - (page % LEAF_PAGES);
-        else this.#auditEntry(guest, page, words[at], words[slotOf(guest, page)] < 0, counts);
+        else this.#auditEntry(guest, page, words[at], words[slotOf(guest, page)]);
       }
     }
-    for (const [state, counter] of [
-      [PRIVATE, t.VM_PRIVATE],
-      [SHARED, t.VM_SHARED],
-      [BALLOONED, t.VM_BALLOONED],
-      [ABSENT, t.VM_ABSENT],
-    ])
-      assert(
-        words[account + counter] === counts.get(state),
-        `VM ${vm} counts ${words[account + counter]} pages in state ${state / PRIVATE}, not ${counts.get(state)}`,
-      );
+    for (const [state, counter, what] of COUNTED) same(words[account + counter], this.#counts[state / PRIVATE], what, vm);
     const handy = words[account + t.VM_HANDY];
     for (let i = 0; i < handy; i++) this.#private(guest, words[account + t.VM_HANDY_STACK + i] & ~t.HANDY_CLEAN, NO_PAGE);
     const transit = words[account + t.VM_TRANSIT_FRAME];
-    if (transit !== 0) this.#private(guest, transit, -2);
-    for (const slot of [t.VM_TRANSIT_REFERENCE, t.VM_TRANSIT_GAIN])
-      if (words[account + slot] !== 0) this.#reference(guest, words[account + slot]);
-    for (const hold of guest.holds.open)
-      for (const { frame, referenced } of hold) if (referenced) this.#references[frame - this.#host.firstFrame]++;
-    if (guest.transitLeaf !== 0) this.#leaf(guest, guest.transitLeaf);
-    assert(busy || (transit === 0 && guest.transitLeaf === 0), `VM ${vm} has something in its hands, and nothing to do`);
+    if (transit !== 0) this.#private(guest, transit, ANY_PAGE);
+    if (words[account + t.VM_TRANSIT_REFERENCE] !== 0) this.#reference(guest, words[account + t.VM_TRANSIT_REFERENCE]);
+    if (words[account + t.VM_TRANSIT_GAIN] !== 0) this.#reference(guest, words[account + t.VM_TRANSIT_GAIN]);
+    if (guest.transitLeaf !== 0) this.#leaf(guest, guest.transitLeaf, false);
+    must(busy || (transit === 0 && guest.transitLeaf === 0), 'something is in hands that have nothing to do: VM', vm);
     this.#auditHolds(guest);
-    const charged = (counts.get(PRIVATE) ?? 0) + handy + (transit !== 0 ? 1 : 0);
-    assert(
-      words[account + t.VM_CHARGED] === charged,
-      `VM ${vm} is charged ${words[account + t.VM_CHARGED]} frames and has ${charged}`,
-    );
+    const charged = this.#counts[1] + handy + (transit !== 0 ? 1 : 0);
+    same(words[account + t.VM_CHARGED], charged, 'frames charged to VM', vm);
     if (!busy) forEachGrant?.((gfn, frame, kind) => this.#auditGrant(guest, gfn, frame, kind));
     return charged;
   }
 
-  #auditEntry(guest: GuestMemory, page: number, entry: number, sharedLeaf: boolean, counts: Map<number, number>): void {
+  #auditEntry(guest: GuestMemory, page: number, entry: number, slot: number): void {
     const state = stateOf(entry);
-    const seen = counts.get(state);
-    if (seen !== undefined) counts.set(state, seen + 1);
-    const leaf = guest.words[slotOf(guest, page)] & TABLE_PAGE;
+    const leaf = slot & TABLE_PAGE;
+    this.#counts[state / PRIVATE]++;
     if (page % LEAF_PAGES === 0) this.#leaf(guest, leaf, true);
     if (state === PRIVATE) {
-      assert(!sharedLeaf, `VM ${guest.vm} page ${page} is private in a shared leaf`);
+      must(slot >= 0, 'private in a shared leaf: page', page);
       this.#private(guest, frameOf(entry), page);
     } else if (state === SHARED && this.#leaves.get(leaf) === 1) this.#reference(guest, frameOf(entry));
   }
 
-  /** A leaf's references; its frames' references count once, for the leaf. */
-  #leaf(guest: GuestMemory, leaf: number, walked = false): void {
+  /** A leaf's references; its frames' references count once, for the leaf. `walked`: the caller looks at its entries. */
+  #leaf(guest: GuestMemory, leaf: number, walked: boolean): void {
     const seen = this.#leaves.get(leaf) ?? 0;
     this.#leaves.set(leaf, seen + 1);
     if (walked || seen > 0) return;
@@ -187,19 +182,14 @@ export class Auditor {
   #private(guest: GuestMemory, frame: number, page: number): void {
     const { host, vm, words } = guest;
     const index = frame - host.firstFrame;
+    must(index >= 0 && index < host.frameCount, 'there is no such frame:', frame);
     const at = frameEntry(host, frame);
-    assert(index >= 0 && index < host.frameCount, `VM ${vm} has frame ${frame}, which is none`);
-    assert(++this.#places[index] === 1, `frame ${frame} is in two places, the second is VM ${vm} page ${page}`);
-    assert(
-      frameState(words[at]) === FRAME_PRIVATE,
-      `frame ${frame} of VM ${vm} page ${page} is in state ${frameState(words[at])}`,
-    );
-    assert((words[at + FRAME_OWNER] & ~HOLDS_CODE) === vm, `frame ${frame} of VM ${vm} page ${page} names another owner`);
-    if (page !== -2)
-      assert(words[at + FRAME_PAGE] === page, `frame ${frame} is at page ${page} and names ${words[at + FRAME_PAGE]}`);
+    same(++this.#places[index], 1, 'places of frame', frame);
+    same(frameState(words[at]), FRAME_PRIVATE, 'state of private frame', frame);
+    same(words[at + FRAME_OWNER] & ~HOLDS_CODE, vm, 'owner of frame', frame);
+    if (page !== ANY_PAGE) same(words[at + FRAME_PAGE], page, 'page of frame', frame);
     const chunk = Math.floor(index / CHUNK_FRAMES);
-    const domain = words[chunkEntry(host, chunk) + t.CHUNK_DOMAIN];
-    assert(domain === words[guest.account + t.VM_DOMAIN], `VM ${vm} has frame ${frame} of domain ${domain}`);
+    same(words[chunkEntry(host, chunk) + t.CHUNK_DOMAIN], words[guest.account + t.VM_DOMAIN], 'domain of frame', frame);
     this.#owned[vm * host.map.chunkCount + chunk]++;
   }
 
@@ -207,148 +197,142 @@ export class Auditor {
     const { host, words } = guest;
     const index = frame - host.firstFrame;
     this.#references[index]++;
-    assert(
-      frameState(words[frameEntry(host, frame)]) === FRAME_SHARED,
-      `VM ${guest.vm} leads to frame ${frame}, which is not shared`,
-    );
+    same(frameState(words[frameEntry(host, frame)]), FRAME_SHARED, 'state of shared frame', frame);
     const domain = words[chunkEntry(host, Math.floor(index / CHUNK_FRAMES)) + t.CHUNK_DOMAIN];
-    const own = words[guest.account + t.VM_DOMAIN];
-    assert(domain === own || domain === FILE_DOMAIN, `VM ${guest.vm} of domain ${own} shares frame ${frame} of domain ${domain}`);
+    must(domain === words[guest.account + t.VM_DOMAIN] || domain === FILE_DOMAIN, 'shared across domains: frame', frame);
   }
 
   #auditHolds(guest: GuestMemory): void {
-    for (const [page, { readers, writers }] of guest.holds.byPage) {
+    const { holds, words, host } = guest;
+    if (holds.open.size === 0) return same(holds.byPage.size, 0, 'held pages of VM', guest.vm);
+    for (const hold of holds.open) {
+      for (const { page, frame, write, referenced } of hold) {
+        if (referenced) this.#references[frame - host.firstFrame]++;
+        const at = entryOf(guest, page);
+        const entry = at === 0 ? 0 : words[at];
+        if (write) same(entry, PRIVATE | frame, 'entry of a page held for writing:', page);
+        else must(stateOf(entry) !== BALLOONED || frame === host.zeroFrame, 'ballooned while held: page', page);
+      }
+    }
+    for (const [page, { readers, writers }] of holds.byPage) {
       let [heldReaders, heldWriters] = [0, 0];
-      for (const hold of guest.holds.open)
+      for (const hold of holds.open)
         for (const held of hold) {
-          if (held.page !== page) continue;
-          if (held.write) heldWriters++;
-          else heldReaders++;
-          const entry = entryOf(guest, page) === 0 ? 0 : guest.words[entryOf(guest, page)];
-          if (held.write)
-            assert(entry === (PRIVATE | held.frame), `VM ${guest.vm} page ${page} changed while it was held for writing`);
-          else
-            assert(
-              stateOf(entry) !== BALLOONED || held.frame === guest.host.zeroFrame,
-              `VM ${guest.vm} page ${page} was ballooned while held`,
-            );
+          if (held.page === page && held.write) heldWriters++;
+          else if (held.page === page) heldReaders++;
         }
-      assert(readers === heldReaders && writers === heldWriters, `VM ${guest.vm} page ${page} counts other holds than there are`);
+      same(readers, heldReaders, 'holds for reading of page', page);
+      same(writers, heldWriters, 'holds for writing of page', page);
     }
   }
 
   #auditGrant(guest: GuestMemory, gfn: number, frame: number, kind: GrantKind): void {
-    const { host, words, vm } = guest;
-    const at = entryOf(guest, guest.ranges.pageOf(gfn));
+    const { host, words } = guest;
+    const page = guest.ranges.pageOf(gfn);
+    const at = entryOf(guest, page);
     const state = at === 0 ? 0 : stateOf(words[at]);
-    const backing = state === PRIVATE || state === SHARED ? frameOf(words[at]) : host.zeroFrame;
-    assert(state !== ABSENT, `VM ${vm} has a ${kind} grant of an absent page`);
-    assert(frame === backing, `VM ${vm} has a ${kind} grant of frame ${frame} for a page that has ${backing}`);
+    must(state !== ABSENT, 'a grant of absent page', page);
+    same(frame, state === PRIVATE || state === SHARED ? frameOf(words[at]) : host.zeroFrame, 'frame of a grant of page', page);
     if (kind === 'write') {
-      assert(state === PRIVATE, `VM ${vm} has a write grant of a page that is not private`);
-      assert(words[at + ENTRY_STAMP] === guest.epoch, `VM ${vm} has a write grant of a page without this epoch's stamp`);
-      assert(!holdsCode(host, frame), `VM ${vm} has a write grant of frame ${frame}, which holds code`);
+      must(state === PRIVATE, 'a write grant, and not private: page', page);
+      same(words[at + ENTRY_STAMP], guest.epoch, 'stamp under a write grant of page', page);
+      must(!holdsCode(host, frame), 'a write grant of code: page', page);
     } else if (kind === 'fetch') {
-      assert(frame === host.zeroFrame || holdsCode(host, frame), `VM ${vm} runs code of frame ${frame}, which is not marked`);
+      must(frame === host.zeroFrame || holdsCode(host, frame), 'a fetch grant, and not marked: page', page);
     }
   }
 
-  #auditFrames(charged: number, guests: readonly AuditedGuest[], bytes: boolean): void {
+  #auditFrames(charged: number, bytes: boolean): void {
     const host = this.#host;
     const { words, map } = host;
-    let [free, releasing, shared, freeing] = [0, 0, 0, 0];
+    let free = 0;
+    let releasing = 0;
+    // Frames in use, by state.
+    const inUse = [0, 0, 0, 0];
     for (let chunk = 0; chunk < map.chunkCount; chunk++) {
       const entry = chunkEntry(host, chunk);
-      let [freeHere, dirtyHere, releasingHere] = [0, 0, 0];
+      if (!bytes && this.#isUntouched(entry)) {
+        free += CHUNK_FRAMES;
+        continue;
+      }
+      let freeHere = 0;
+      let dirtyHere = 0;
+      let releasingHere = 0;
       for (let i = 0; i < t.BITMAP_WORDS; i++) {
         const freeBits = words[entry + t.CHUNK_FREE_BITS + i];
         const cleanBits = words[entry + t.CHUNK_CLEAN_BITS + i];
         const releasingBits = words[entry + t.CHUNK_RELEASING_BITS + i];
-        assert((cleanBits & ~freeBits) === 0 && (freeBits & releasingBits) === 0, `chunk ${chunk} contradicts itself`);
+        must((cleanBits & ~freeBits) === 0 && (freeBits & releasingBits) === 0, 'contradiction in chunk', chunk);
         freeHere += bitCount(freeBits);
         dirtyHere += bitCount(freeBits & ~cleanBits);
         releasingHere += bitCount(releasingBits);
         // Frames in use one by one; free ones only when bytes are looked at too, for nothing leads to them (see `#private`, `#reference`).
-        const free = freeBits | releasingBits;
-        for (let left = bytes ? -1 : ~free; left !== 0; left &= left - 1) {
+        const away = freeBits | releasingBits;
+        for (let left = bytes ? -1 : ~away; left !== 0; left &= left - 1) {
           const bit = left & -left;
           const index = chunk * CHUNK_FRAMES + i * 32 + 31 - Math.clz32(bit);
-          const state = this.#auditFrame(index, (free & bit) !== 0);
-          if (state === FRAME_SHARED) shared++;
-          if (state === FRAME_FREEING) freeing++;
+          inUse[this.#auditFrame(index, (away & bit) !== 0)]++;
           if (bytes && (cleanBits & bit) !== 0) this.#auditZero(host.firstFrame + index);
         }
       }
-      assert(
-        words[entry + t.CHUNK_FREE_COUNT] === freeHere,
-        `chunk ${chunk} counts ${words[entry + t.CHUNK_FREE_COUNT]} free frames, not ${freeHere}`,
-      );
-      assert(words[entry + t.CHUNK_DIRTY_COUNT] === dirtyHere, `chunk ${chunk} counts its dirty frames wrong`);
-      assert(words[entry + t.CHUNK_RELEASING_COUNT] === releasingHere, `chunk ${chunk} counts its releasing frames wrong`);
+      same(words[entry + t.CHUNK_FREE_COUNT], freeHere, 'free frames of chunk', chunk);
+      same(words[entry + t.CHUNK_DIRTY_COUNT], dirtyHere, 'dirty frames of chunk', chunk);
+      same(words[entry + t.CHUNK_RELEASING_COUNT], releasingHere, 'releasing frames of chunk', chunk);
       free += freeHere;
       releasing += releasingHere;
     }
-    for (const { guest } of guests) {
-      if (guest.dead) continue;
-      for (let chunk = 0; chunk < map.chunkCount; chunk++) {
-        const at = guest.vm * map.chunkCount + chunk;
-        assert(
-          host.owned[at] === this.#owned[at],
-          `VM ${guest.vm} counts ${host.owned[at]} frames in chunk ${chunk}, not ${this.#owned[at]}`,
-        );
-      }
+    same(words[t.FREE_FRAMES], free, 'free frames');
+    same(words[t.RELEASING_FRAMES], releasing, 'releasing frames');
+    same(words[t.SHARED_FRAMES], inUse[FRAME_SHARED], 'shared frames');
+    same(free + releasing + inUse[FRAME_SHARED] + inUse[FRAME_FREEING] + charged, host.frameCount, 'frames accounted for');
+  }
+
+  /** Every frame is free and clean, and every count says so: nothing leads to any, see above. */
+  #isUntouched(entry: number): boolean {
+    const { words } = this.#host;
+    if (words[entry + t.CHUNK_FREE_COUNT] !== CHUNK_FRAMES || words[entry + t.CHUNK_DIRTY_COUNT] !== 0) return false;
+    for (let i = 0; i < t.BITMAP_WORDS; i++)
+      if ((words[entry + t.CHUNK_FREE_BITS + i] & words[entry + t.CHUNK_CLEAN_BITS + i]) !== -1) return false;
+    return words[entry + t.CHUNK_RELEASING_COUNT] === 0;
+  }
+
+  #auditOwned(vm: number): void {
+    const host = this.#host;
+    for (let chunk = 0; chunk < host.map.chunkCount; chunk++) {
+      const at = vm * host.map.chunkCount + chunk;
+      same(host.owned[at], this.#owned[at], 'frames owned in chunk', chunk);
     }
-    assert(words[t.FREE_FRAMES] === free, `the pool counts ${words[t.FREE_FRAMES]} free frames, not ${free}`);
-    assert(
-      words[t.RELEASING_FRAMES] === releasing,
-      `the pool counts ${words[t.RELEASING_FRAMES]} frames on their way out, not ${releasing}`,
-    );
-    assert(words[t.SHARED_FRAMES] === shared, `the pool counts ${words[t.SHARED_FRAMES]} shared frames, not ${shared}`);
-    const sum = free + releasing + shared + freeing + charged;
-    assert(sum === host.frameCount, `${sum} of ${host.frameCount} frames are accounted for`);
   }
 
   /** One frame against what leads to it; its state. */
   #auditFrame(index: number, free: boolean): number {
     const host = this.#host;
-    const word = host.words[frameEntry(host, host.firstFrame + index)];
-    const state = frameState(word);
     const frame = host.firstFrame + index;
-    const places = this.#places[index];
+    const word = host.words[frameEntry(host, frame)];
+    const state = frameState(word);
     const references = this.#references[index];
-    if (free) {
-      assert(state === FRAME_FREE, `frame ${frame} is free and in state ${state}`);
-      assert(places === 0 && references === 0, `frame ${frame} is free and in use`);
-    } else if (state === FRAME_SHARED) {
-      assert(places === 0, `frame ${frame} is shared and private`);
-      assert(
-        frameReferences(word) === references,
-        `frame ${frame} counts ${frameReferences(word)} references, not ${references}`,
-      );
-    } else if (state === FRAME_PRIVATE) {
-      assert(places === 1 && references === 0, `private frame ${frame} has ${places} places and ${references} references`);
-    } else {
-      assert(state === FRAME_FREEING && places === 0 && references === 0, `frame ${frame} is nowhere (state ${state})`);
-    }
+    same(this.#places[index], state === FRAME_PRIVATE ? 1 : 0, 'places of frame', frame);
+    if (free) same(state, FRAME_FREE, 'state of free frame', frame);
+    else must(state !== FRAME_FREE, 'in nobody’s hands and not free: frame', frame);
+    same(references, state === FRAME_SHARED ? frameReferences(word) : 0, 'references that lead to frame', frame);
     return state;
   }
 
   #auditZero(frame: number): void {
-    for (let i = frame * 1024; i < frame * 1024 + 1024; i++)
-      assert(this.#host.words[i] === 0, `frame ${frame} is said to be zero`);
+    for (let i = frame * 1024; i < frame * 1024 + 1024; i++) same(this.#host.words[i], 0, 'a word of clean frame', frame);
   }
 
   #auditWaiters(): void {
     const host = this.#host;
     let waiters = 0;
     for (let vm = 0; vm < host.map.vmCountMax; vm++) if (host.words[host.vmEntry(vm) + t.VM_TICKET] !== 0) waiters++;
-    assert(host.words[t.WAITER_COUNT] === waiters, `${host.words[t.WAITER_COUNT]} waiters are counted, ${waiters} have a ticket`);
+    same(host.words[t.WAITER_COUNT], waiters, 'waiters');
   }
 }
 
 /** One audit, in a state where no operation is under way. */
 export function audit(host: HostMemory, guests: readonly GuestMemory[], options: AuditOptions = {}): void {
-  assert(host.locks.held === 0, 'nobody works, and a mutex is held');
+  same(host.locks.held, 0, 'mutexes held while nobody works');
   new Auditor(host).audit(
     guests.map((guest) => ({ guest, busy: false })),
     { bytes: true, ...options },

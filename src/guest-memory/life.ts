@@ -79,8 +79,9 @@ function* wipeSteps(guest: GuestMemory, romToo: boolean): Steps<void> {
     }
     let kept = false;
     for (let k = 0; k < DIRECTORY_SLOTS; k++) {
-      if (!(yield* wipeSlotSteps(guest, directory * 1024 + k, (i * DIRECTORY_SLOTS + k) * LEAF_PAGES, romToo, tables)))
-        kept = true;
+      const slot = directory * 1024 + k;
+      if ((words[slot] & TABLE_PAGE) === 0) words[slot] = 0;
+      else if (!(yield* wipeSlotSteps(guest, slot, (i * DIRECTORY_SLOTS + k) * LEAF_PAGES, romToo, tables))) kept = true;
     }
     if (kept) continue;
     Atomics.store(words, root + i, 0);
@@ -94,10 +95,6 @@ function* wipeSteps(guest: GuestMemory, romToo: boolean): Steps<void> {
 function* wipeSlotSteps(guest: GuestMemory, slot: number, firstPage: number, romToo: boolean, tables: number[]): Steps<boolean> {
   const { host, words } = guest;
   const leaf = words[slot] & TABLE_PAGE;
-  if (leaf === 0) {
-    words[slot] = 0;
-    return true;
-  }
   if (words[slot] < 0 && Atomics.load(words, tablePageWord(host, leaf)) > 1) {
     // Others share it: they keep it, and this VM forgets it.
     countLeaf(guest, leaf, -1);

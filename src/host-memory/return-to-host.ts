@@ -13,6 +13,7 @@ import { LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
 import {
   BITMAP_WORDS,
+  CHUNK_CHANGED,
   CHUNK_CLEAN_BITS,
   CHUNK_DIRTY_COUNT,
   CHUNK_DOMAIN,
@@ -106,6 +107,7 @@ export function* returnChunkSteps(host: HostMemory, chunk: number): Steps<number
   yield 'return:mark';
   const idle = words[entry + CHUNK_RELEASING_COUNT] === 0 && words[entry + CHUNK_DIRTY_COUNT] > 0;
   const marked = idle ? markRuns(host, entry) : 0;
+  words[entry + CHUNK_CHANGED] = 0;
   if (marked > 0) {
     if (words[entry + CHUNK_STATE] === CHUNK_FREE) Atomics.store(words, entry + CHUNK_STATE, CHUNK_RELEASING);
     relink(host, chunk);
@@ -144,9 +146,9 @@ export function* returnFreeRunsSteps(host: HostMemory, maxChunks: number): Steps
   if (!host.platform.canReturnMemory) return 0;
   for (let i = 0; i < host.map.chunkCount && chunks < maxChunks; i++) {
     yield 'return:scan';
-    if (Atomics.load(words, DIRTY_FREE_FRAMES) < RUN_FRAMES) break;
+    if (Atomics.load(words, DIRTY_FREE_FRAMES) === 0) break;
     const chunk = (Atomics.add(words, RETURN_CURSOR, 1) >>> 0) % host.map.chunkCount;
-    if (Atomics.load(words, chunkEntry(host, chunk) + CHUNK_DIRTY_COUNT) === 0) continue;
+    if (Atomics.load(words, chunkEntry(host, chunk) + CHUNK_CHANGED) === 0) continue;
     const frames = yield* returnChunkSteps(host, chunk);
     if (frames > 0) chunks++;
     returned += frames;

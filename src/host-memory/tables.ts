@@ -110,6 +110,8 @@ export const CHUNK_SET = 5;
 export const CHUNK_DIRTY_COUNT = 6;
 /** Frames of this chunk whose return to the host OS is under way. */
 export const CHUNK_RELEASING_COUNT = 7;
+/** A frame came back since the chunk was last looked through for runs to return. */
+export const CHUNK_CHANGED = 8;
 export const BITMAP_WORDS = CHUNK_FRAMES / 32;
 export const CHUNK_FREE_BITS = 16;
 /** Free and known to be zero. A subset of the free bits. */

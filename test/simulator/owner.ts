@@ -4,7 +4,8 @@
  * The model is what the guest may expect: the value of each page. Anything else that a load, a fetch or a device reads is a failure.
  */
 import { assert } from '../../src/base/assert.ts';
-import { bringSteps, setAbsentSteps, type PageSource } from '../../src/guest-memory/absent-pages.ts';
+import { bringSteps, type PageSource, setAbsentSteps } from '../../src/guest-memory/absent-pages.ts';
+import { writeBytesSteps } from '../../src/guest-memory/access.ts';
 import type { AuditedGuest } from '../../src/guest-memory/audit.ts';
 import { balloonSteps, deflateSteps, discardSteps } from '../../src/guest-memory/balloon.ts';
 import { GuestMemory } from '../../src/guest-memory/guest-memory.ts';
@@ -17,7 +18,6 @@ import { RamRanges } from '../../src/guest-memory/ram-ranges.ts';
 import { shareLeaf } from '../../src/guest-memory/shared-leaf.ts';
 import { mapFileBackedSteps, mapSharedSteps } from '../../src/guest-memory/shared-pages.ts';
 import { advanceEpochSteps } from '../../src/guest-memory/write-clock.ts';
-import { writeBytesSteps } from '../../src/guest-memory/access.ts';
 import { admitSteps, cancelWaitSteps } from '../../src/host-memory/accounts.ts';
 import { generationOf, retainSteps } from '../../src/host-memory/frame-table.ts';
 import { FILE_DOMAIN, type HostMemory } from '../../src/host-memory/index.ts';
@@ -63,6 +63,7 @@ export class Owner implements PageSource {
   #absent = new Map<number, Uint8Array>();
   #wanted: { page: number; handle: number }[] = [];
   readonly #operations: readonly Operation[];
+  readonly #audited: { -readonly [Key in keyof AuditedGuest]: AuditedGuest[Key] };
 
   constructor(world: World, thread: number, domain: number, peers: readonly Owner[]) {
     this.world = world;
@@ -70,6 +71,11 @@ export class Owner implements PageSource {
     this.thread = thread;
     this.domain = domain;
     this.peers = peers;
+    this.#audited = {
+      guest: null as unknown as GuestMemory,
+      busy: false,
+      forEachGrant: (visit) => this.tlb.each((page, frame, kind) => visit(this.gfnOf(page), frame, kind)),
+    };
     const many = (count: number, operation: Operation): Operation[] => Array(count).fill(operation);
     this.#operations = [
       ...many(9, (page) => this.#store(page)),
@@ -83,9 +89,9 @@ export class Owner implements PageSource {
       ...many(3, (page) => this.#balloon(page)),
       ...many(1, (page) => this.#deflate(page)),
       ...many(3, (page) => this.#discard(page)),
-      ...many(2, (page) => this.#park(page)),
-      ...many(2, () => this.#bring()),
-      ...many(1, () => advanceEpochSteps(this.#alive)),
+      ...many(4, (page) => this.#park(page)),
+      ...many(5, () => this.#bring()),
+      ...many(2, () => advanceEpochSteps(this.#alive)),
       ...many(1, () => giveAllBackSteps(this.#alive)),
       ...many(1, () => this.#reset()),
     ];
@@ -96,10 +102,13 @@ export class Owner implements PageSource {
     return this.guest;
   }
 
+  /** What the auditor shall look at; null while there is no VM. One object, for it is looked at after every step. */
   get audited(): AuditedGuest | null {
     const { guest } = this;
     if (guest === null || guest.dead) return null;
-    return { guest, busy: this.busy, forEachGrant: (visit) => this.tlb.forEach((page, frame, kind) => visit(this.gfnOf(page), frame, kind)) };
+    this.#audited.guest = guest;
+    this.#audited.busy = this.busy;
+    return this.#audited;
   }
 
   gfnOf(page: number): number {
@@ -155,22 +164,31 @@ export class Owner implements PageSource {
     this.holds = [];
     this.#absent.clear();
     this.#wanted = [];
-    const parent = this.peers[world.random.below(this.peers.length)];
-    if (world.random.oneIn(2) && parent !== this) yield* this.#forkFrom(parent);
+    if (!world.random.oneIn(4)) yield* this.#fork();
   }
 
-  /** The first range's leaf becomes one with the parent's, if that is between two operations and has none of its pages away. */
-  *#forkFrom(parent: Owner): Steps<void> {
+  /** Becomes a fork of some VM of the domain: the first range's leaf is both's from here on. */
+  *#fork(): Steps<void> {
     const guest = this.#alive;
     if ((yield* ownEntrySteps(guest, LEAF)) === 0) return;
-    const from = parent.guest;
-    if (from === null || from.dying || parent.busy || parent.domain !== this.domain || parent.holds.length > 0) return;
-    const slot = slotOf(from, 0);
-    if (slot === 0 || (from.words[slot] & TABLE_PAGE) === 0) return;
-    for (let page = 0; page < RANGE_PAGES; page++) if (parent.#stateOf(page) === ABSENT) return;
+    // Both owners are between two operations, as if they were on one thread: what follows has no step.
+    const parents = this.peers.filter((peer) => peer !== this && peer.domain === this.domain && peer.#mayBeForked());
+    if (parents.length === 0) return;
+    const parent = parents[this.world.random.below(parents.length)];
+    const from = parent.#alive;
     for (const _ of advanceEpochSteps(from));
     shareLeaf(from, guest, 0);
     this.values.set(parent.values.subarray(0, RANGE_PAGES));
+  }
+
+  /** It stands between two operations, and all of its first leaf is there. */
+  #mayBeForked(): boolean {
+    const { guest } = this;
+    if (guest === null || guest.dying || this.busy || this.holds.length > 0) return false;
+    const slot = slotOf(guest, 0);
+    if (slot === 0 || (guest.words[slot] & TABLE_PAGE) === 0) return false;
+    for (let page = 0; page < RANGE_PAGES; page++) if (this.#stateOf(page) === ABSENT) return false;
+    return true;
   }
 
   *death(): Steps<void> {
@@ -305,7 +323,10 @@ export class Owner implements PageSource {
     yield 'device:complete';
     if (open.frozen !== null) {
       const { buffer, byteOffset } = open.hold.segments[0];
-      assert(new Int32Array(buffer, byteOffset, 1)[0] === open.frozen, `owner ${this.thread}: a device read other bytes than it was given`);
+      assert(
+        new Int32Array(buffer, byteOffset, 1)[0] === open.frozen,
+        `owner ${this.thread}: a device read other bytes than it was given`,
+      );
     }
     yield* open.hold.releaseSteps();
   }

@@ -14,12 +14,18 @@ import { World } from './world.ts';
 
 const OWNERS = 4;
 const THREADS = OWNERS + 2;
-const STEPS = 240;
+const STEPS = 150;
+/** Operations of each owner before the races begin, so that there is something to race for. */
+const WARM_UP = 12;
 /** After the world closes, everyone must have come to an end within this many turns: else something waits for ever. */
 const CLOSING_TURNS = 60_000;
 
+/** Steps that a failure shows. */
+const TRACE = 40;
+
 /** Points where an operation of a living VM may be cut off: nothing there is in hands that power-off cannot find. */
-const MORTAL = /^(fault|page|guest|hold:page|leaf|frame:(retain|convert)|write|absent|refill:start|tables:start|epoch|balloon|owner:waiting)/;
+const MORTAL =
+  /^(fault|page|guest|hold:page|leaf|frame:(retain|convert)|write|absent|refill:start|tables:start|epoch|balloon|owner:waiting)/;
 
 interface Actor {
   steps: Steps<void>;
@@ -52,7 +58,10 @@ export class ScheduleFailure extends Error {
   readonly seed: number;
 
   constructor(seed: number, step: number, trace: readonly string[], cause: unknown) {
-    super(`seed ${seed}, step ${step}: ${cause instanceof Error ? cause.message : String(cause)}\n  last steps: ${trace.join(' ')}`, { cause });
+    super(
+      `seed ${seed}, step ${step}: ${cause instanceof Error ? cause.message : String(cause)}\n  last steps: ${trace.join(' ')}`,
+      { cause },
+    );
     this.seed = seed;
   }
 }
@@ -62,7 +71,10 @@ export class Simulator {
   readonly #totals: Totals;
   #actors: Actor[] = [];
   #owners: Owner[] = [];
-  #trace: string[] = [];
+  #trace: Actor[] = [];
+  #traceNames: string[] = [];
+  #traced = 0;
+  readonly #guests: AuditedGuest[] = [];
   #step = 0;
   #turns = 0;
   #switches = 0;
@@ -78,13 +90,14 @@ export class Simulator {
     this.#step = 0;
     this.#turns = 0;
     this.#switches = 0;
-    this.#trace = [];
+    this.#traced = 0;
     this.#people();
     try {
+      this.#warmUp();
       this.#play();
       this.#close();
     } catch (cause) {
-      throw new ScheduleFailure(seed, this.#step, this.#trace.slice(-30), cause);
+      throw new ScheduleFailure(seed, this.#step, this.#lastSteps(), cause);
     }
     const totals = this.#totals;
     totals.schedules++;
@@ -109,6 +122,18 @@ export class Simulator {
     ];
   }
 
+  /** Everyone's first operations, one after the other. */
+  #warmUp(): void {
+    for (const actor of this.#actors) {
+      if (!actor.owner) continue;
+      for (let operations = 0; operations < WARM_UP; ) {
+        this.#resume(actor, () => actor.steps.next());
+        if (actor.at === 'owner:next') operations++;
+      }
+    }
+    this.#world.audit(this.#audited());
+  }
+
   #play(): void {
     const { random } = this.#world;
     let current = this.#actors[0];
@@ -122,8 +147,11 @@ export class Simulator {
         if (next !== current) this.#switch(current);
         current = next;
       }
-      this.#advance(current);
-      if (random.oneIn(60)) this.#strike(this.#actors[random.below(OWNERS)]);
+      if (this.#advance(current)) {
+        this.#world.audit(this.#audited());
+        checkObservations(this.#world);
+      }
+      if (random.oneIn(80)) this.#strike(this.#actors[random.below(OWNERS)]);
     }
   }
 
@@ -139,9 +167,10 @@ export class Simulator {
     return actor.at === WAIT_CHUNKS && words[CHUNKS_LOCK] !== 0;
   }
 
-  #advance(actor: Actor): void {
+  /** One step; false when the actor sleeps or is done. */
+  #advance(actor: Actor): boolean {
     this.#turns++;
-    if (actor.done || this.#sleeps(actor)) return;
+    if (actor.done || this.#sleeps(actor)) return false;
     this.#step++;
     if (actor.left) {
       const { visits } = this.#totals;
@@ -149,8 +178,7 @@ export class Simulator {
       actor.left = false;
     }
     this.#resume(actor, () => actor.steps.next());
-    this.#world.audit(this.#audited());
-    checkObservations(this.#world);
+    return true;
   }
 
   #resume(actor: Actor, go: () => IteratorResult<string, void>): void {
@@ -163,8 +191,20 @@ export class Simulator {
       // The operation is unwound: now its VM dies.
       actor.steps = actor.owner.afterlife();
     }
-    this.#trace.push(`${this.#actors.indexOf(actor)}:${actor.at}`);
-    if (this.#trace.length > 200) this.#trace.splice(0, 100);
+    this.#remember(actor, actor.at);
+  }
+
+  /** The last steps, as numbers and names in turn: made into text only for a failure. */
+  #remember(actor: Actor, what: string): void {
+    this.#trace[this.#traced++ % TRACE] = actor;
+    this.#traceNames[(this.#traced - 1) % TRACE] = what;
+  }
+
+  #lastSteps(): string[] {
+    const last: string[] = [];
+    for (let i = Math.max(0, this.#traced - TRACE); i < this.#traced; i++)
+      last.push(`${this.#actors.indexOf(this.#trace[i % TRACE])}:${this.#traceNames[i % TRACE]}`);
+    return last;
   }
 
   /** Death of this owner's VM: at the next operation, or here and now. */
@@ -173,31 +213,33 @@ export class Simulator {
     if (!owner?.guest || owner.doomed) return;
     owner.doomed = true;
     this.#totals.deaths++;
-    const here = owner.busy && !owner.sealed && owner.host.locks.held === 0 && owner.host.inHands.length === 0 && MORTAL.test(actor.at);
+    const here =
+      owner.busy && !owner.sealed && owner.host.locks.held === 0 && owner.host.inHands.length === 0 && MORTAL.test(actor.at);
     if (!here || this.#world.random.oneIn(3)) return;
     this.#totals.cutOff++;
     owner.sealed = true;
-    this.#trace.push(`${this.#actors.indexOf(actor)}:CUT-OFF`);
+    this.#remember(actor, 'CUT-OFF');
     this.#resume(actor, () => actor.steps.throw(new CutOff()));
   }
 
   #audited(): AuditedGuest[] {
-    const audited: AuditedGuest[] = [];
+    let count = 0;
     for (const owner of this.#owners) {
       const one = owner.audited;
-      if (one) audited.push(one);
+      if (one) this.#guests[count++] = one;
     }
-    return audited;
+    this.#guests.length = count;
+    return this.#guests;
   }
 
-  /** Every VM dies, every reference is dropped: all frames must be free, all charges gone. */
+  /** Without an audit at each step: every VM dies, every reference is dropped: all frames must be free, all charges gone. */
   #close(): void {
     const world = this.#world;
     world.closing = true;
     world.stopRefusing();
     const limit = this.#turns + CLOSING_TURNS;
     while (this.#actors.some((actor) => actor.owner && !actor.done)) {
-      const actor = this.#actors[world.random.below(this.#actors.length)];
+      const actor = this.#actors[world.random.below(world.random.oneIn(6) ? this.#actors.length : OWNERS)];
       assert(this.#turns < limit, `somebody waits for ever: ${this.#actors.map((each) => each.at).join(' ')}`);
       this.#advance(actor);
     }
@@ -210,7 +252,7 @@ export class Simulator {
       if (!between(actor)) this.#advance(actor);
     }
     for (let frame = world.letGo(); frame !== 0; frame = world.letGo()) for (const _ of releaseManySteps(world.host, [frame]));
-    world.audit([], this.#totals.schedules % 64 === 0);
+    world.audit([], this.#totals.schedules % 256 === 0);
     const { framesInUse, tableBytes, promisedBytes } = world.host.poolMemory();
     assert(framesInUse === 0, `${framesInUse} frames are left when nobody lives`);
     assert(tableBytes === 0 && promisedBytes === 0, 'tables or promises are left when nobody lives');

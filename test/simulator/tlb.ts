@@ -45,7 +45,7 @@ export class SimulatedTlb implements TlbControl {
     this.#frames.fill(0);
   }
 
-  forEach(visit: (page: number, frame: number, kind: GrantKind) => void): void {
+  each(visit: (page: number, frame: number, kind: GrantKind) => void): void {
     for (let i = 0; i < this.#frames.length; i++) {
       if (this.#frames[i] === 0) continue;
       const group = Math.floor(i / this.#pages);

@@ -4,13 +4,15 @@
  * All that anyone here writes into a page is its words FIRST and LAST, so that "the operating system" and the scrubbing between two
  * schedules need not fill megabytes.
  */
-import { HostMemory } from '../../src/host-memory/index.ts';
-import { formatArena } from '../../src/host-memory/format.ts';
-import * as t from '../../src/host-memory/tables.ts';
+
+import { type AuditedGuest, Auditor } from '../../src/guest-memory/audit.ts';
 import type { GuestMemory } from '../../src/guest-memory/index.ts';
-import { Auditor, type AuditedGuest } from '../../src/guest-memory/audit.ts';
-import { simulatedPlatform } from '../../src/platform/simulated/index.ts';
+import { chunkEntry } from '../../src/host-memory/chunk-set.ts';
+import { formatArena } from '../../src/host-memory/format.ts';
+import { HostMemory } from '../../src/host-memory/index.ts';
+import * as t from '../../src/host-memory/tables.ts';
 import type { Platform } from '../../src/platform/platform.ts';
+import { simulatedPlatform } from '../../src/platform/simulated/index.ts';
 import { Random } from './random.ts';
 
 export const FIRST = 0;
@@ -53,8 +55,18 @@ export class World {
   #refuseOneIn = 0;
 
   constructor(threadCount: number) {
-    const platform: Platform = { ...simulatedPlatform, canReturnMemory: true, returnMemory: (_, address, length) => this.#zero(address, length) };
-    this.host = HostMemory.create({ poolBytes: CHUNKS * 2 ** 21, threadCount, decodeCacheBytes: 4096, vmCountMax: VMS, platform });
+    const platform: Platform = {
+      ...simulatedPlatform,
+      canReturnMemory: true,
+      returnMemory: (_, address, length) => this.#zero(address, length),
+    };
+    this.host = HostMemory.create({
+      poolBytes: CHUNKS * 2 ** 21,
+      threadCount,
+      decodeCacheBytes: 4096,
+      vmCountMax: VMS,
+      platform,
+    });
     this.threads = [this.host];
     for (let i = 1; i < threadCount; i++) this.threads.push(HostMemory.attach(this.host.memory, this.host.map, platform));
     for (const thread of this.threads) thread.refuse = () => this.#refuseOneIn !== 0 && this.random.oneIn(this.#refuseOneIn);
@@ -75,13 +87,26 @@ export class World {
     this.host.words[frame * 1024 + LAST] = value;
   }
 
+  /** Only what is not clean was ever written. */
+  #wipeFrames(): void {
+    const { host } = this;
+    for (let chunk = 0; chunk < CHUNKS; chunk++) {
+      for (let i = 0; i < t.BITMAP_WORDS; i++) {
+        const written = ~host.words[chunkEntry(host, chunk) + t.CHUNK_CLEAN_BITS + i];
+        for (let left = written; left !== 0; left &= left - 1) {
+          host.kernels.zeroFrame(host.firstFrame + chunk * 512 + i * 32 + 31 - Math.clz32(left & -left));
+        }
+      }
+    }
+  }
+
   /** A fresh pool for this seed. What the seed before left in frames and tables is wiped. */
   reset(seed: number): void {
     const { host } = this;
     const { words } = host;
     this.random = new Random(seed);
     for (let page = 0; page < words[t.TABLE_BREAK]; page++) host.kernels.zeroFrame(host.firstTablePage + page);
-    for (let frame = host.firstFrame; frame < host.firstFrame + host.frameCount; frame++) if (words[frame * 1024] !== 0) host.kernels.zeroFrame(frame);
+    this.#wipeFrames();
     // Few frames may be used, so that the pool runs dry in some schedules and not in others.
     const usable = 24 + this.random.below(100);
     formatArena(host, {
