@@ -41,7 +41,10 @@ export async function openVmPool(options: VmPoolOptions): Promise<VmPool> {
     throw new ShoalError('bad-argument', `A pool has 1 to ${MAX_THREADS} vCPU threads, not ${threadCount}.`);
   }
   if (!(options.memoryBytes >= POOL_BYTES_MIN)) {
-    throw new ShoalError('bad-argument', `A pool of ${options.memoryBytes} bytes is too small; give at least ${POOL_BYTES_MIN / 2 ** 20} MiB.`);
+    throw new ShoalError(
+      'bad-argument',
+      `A pool of ${options.memoryBytes} bytes is too small; give at least ${POOL_BYTES_MIN / 2 ** 20} MiB.`,
+    );
   }
   const host = HostMemory.create({
     poolBytes: Math.floor(options.memoryBytes / CHUNK_SIZE) * CHUNK_SIZE,
@@ -72,7 +75,10 @@ class ThreadPool implements VmPool {
   }
 
   static async open(host: HostMemory, threadCount: number): Promise<VmPool> {
-    const doorbells = Array.from({ length: threadCount }, (_, index) => ({ buffer: host.memory.buffer, index: host.doorbell(index) }));
+    const doorbells = Array.from({ length: threadCount }, (_, index) => ({
+      buffer: host.memory.buffer,
+      index: host.doorbell(index),
+    }));
     const io = await IoThread.start({ memory: host.memory, doorbells });
     const directory = await mkdtemp(join(tmpdir(), 'shoal-layers-'));
     const pool = new ThreadPool(host, io, directory);

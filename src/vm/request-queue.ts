@@ -77,7 +77,10 @@ export class RequestSender {
    * Sends, and resolves with the outcome. Aborting cancels a request that the owner has not taken yet; one that it has taken goes on.
    * @throws ShoalError `wrong-state` when 64 requests are under way already.
    */
-  async send(kind: RequestKind, options: { argument?: number; generation?: number; signal?: AbortSignal } = {}): Promise<Outcome> {
+  async send(
+    kind: RequestKind,
+    options: { argument?: number; generation?: number; signal?: AbortSignal } = {},
+  ): Promise<Outcome> {
     const slot = this.#claim();
     const at = SLOT_TABLE + slot * SLOT_WORDS;
     this.#words[at + KIND] = kind;

@@ -82,7 +82,15 @@ export class PoolVm implements VmHandle {
     if (this.#slot !== NO_SLOT) this.#lastMemory = this.#host.memoryOfVm(vmIndex(this.#slot));
     const { promisedBytes = this.config.memoryBytes, returnedBytes = 0 } = this.#lastMemory ?? {};
     if (this.#slot !== NO_SLOT && this.#lastMemory) return Promise.resolve(this.#lastMemory);
-    const gone = { zeroBytes: 0, privateBytes: 0, sharedBytes: 0, balloonedBytes: 0, absentBytes: 0, handyBytes: 0, tableBytes: 0 };
+    const gone = {
+      zeroBytes: 0,
+      privateBytes: 0,
+      sharedBytes: 0,
+      balloonedBytes: 0,
+      absentBytes: 0,
+      handyBytes: 0,
+      tableBytes: 0,
+    };
     return Promise.resolve({ ...gone, promisedBytes, returnedBytes });
   }
 

@@ -6,6 +6,7 @@
  */
 import { ShoalError } from '../../base/errors.ts';
 import { FRM, FS, REG_PC, REG_X, REGISTER_BYTES, RESERVATION_ADDRESS } from '../../layout/thread-block.ts';
+import { COUNTEREN_WRITABLE } from './csr-numbers.ts';
 
 /** The 64-bit CSRs, as index of the low half in `HartState.wide`; the high half follows. */
 export const WIDE = { STVEC: 0, SSCRATCH: 2, SEPC: 4, SCAUSE: 6, STVAL: 8, SATP: 10, STIMECMP: 12 } as const;
@@ -72,7 +73,8 @@ export class HartState {
     this.interruptEnable = 0;
     this.softwarePending = false;
     this.externalPending = false;
-    this.counterEnable = 0;
+    // As the firmware leaves it: Linux takes user-mode rdtime for granted.
+    this.counterEnable = COUNTEREN_WRITABLE;
     this.environment = 0;
     this.user = false;
     this.retired = 0;

@@ -89,6 +89,11 @@ export class HartThread {
     return this.#interpreter;
   }
 
+  /** Memory that decoded code takes, bytes. */
+  get decodedBytes(): number {
+    return this.#decodeCache.bytesInUse;
+  }
+
   /** Gives the memory of the decoded code back. Only while no hart is entered. */
   release(): void {
     assert(this.#hart === null, 'decoded code is given back between slices');

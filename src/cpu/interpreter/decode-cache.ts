@@ -62,6 +62,11 @@ export class DecodeCache {
     this.#referenced = new Uint8Array(this.#capacity);
   }
 
+  /** Memory that the decoded pages take, bytes. */
+  get bytesInUse(): number {
+    return this.#untouchedFrom * DECODED_PAGE_SIZE;
+  }
+
   /** Arena address of the decoded page for the frame's present code generation. */
   pageFor(frame: number): number {
     const generation = this.#generationOf(frame);

@@ -80,7 +80,8 @@ class FlatTree {
     else if (typeof value === 'string') bytes = [...Buffer.from(`${value}\0`)];
     else if (value instanceof Uint8Array) bytes = [...value];
     else if (typeof value[0] === 'string') bytes = [...Buffer.from(`${value.join('\0')}\0`)];
-    else bytes = (value as number[]).flatMap((cell) => [(cell >>> 24) & 255, (cell >>> 16) & 255, (cell >>> 8) & 255, cell & 255]);
+    else
+      bytes = (value as number[]).flatMap((cell) => [(cell >>> 24) & 255, (cell >>> 16) & 255, (cell >>> 8) & 255, cell & 255]);
     this.#words.push(FDT_PROP, bytes.length, this.#stringOffset(name));
     this.#bytes(bytes);
   }
@@ -96,9 +97,7 @@ class FlatTree {
 
   #bytes(bytes: number[]): void {
     for (let i = 0; i < bytes.length; i += 4) {
-      this.#words.push(
-        ((bytes[i] ?? 0) << 24) | ((bytes[i + 1] ?? 0) << 16) | ((bytes[i + 2] ?? 0) << 8) | (bytes[i + 3] ?? 0),
-      );
+      this.#words.push(((bytes[i] ?? 0) << 24) | ((bytes[i + 1] ?? 0) << 16) | ((bytes[i + 2] ?? 0) << 8) | (bytes[i + 3] ?? 0));
     }
   }
 }

@@ -35,6 +35,8 @@ export interface ThreadContext {
 export const RUN_INSTRUCTIONS = 200_000;
 /** A wait for memory shorter than this is nobody's business, ms. */
 const WAIT_REPORT_MS = 50;
+/** Pages of image files that nobody maps, given up at once when a guest finds no memory. */
+const RECLAIM_FRAMES = 1024;
 /** DESIGN §4: an idle VM gives its handy frames back within 100 ms. */
 const IDLE_SETTLE_MS = 50;
 const TICKS_PER_MS = TIMEBASE_HZ / 1000;
@@ -110,7 +112,8 @@ export class Machine {
       this.#idleSince = Number.POSITIVE_INFINITY;
       this.#body?.memory.idle();
     }
-    if (this.#state === 'running' && now >= this.#waitingSince + WAIT_REPORT_MS) this.#setState('waiting', 'no free memory in the pool');
+    if (this.#state === 'running' && now >= this.#waitingSince + WAIT_REPORT_MS)
+      this.#setState('waiting', 'no free memory in the pool');
   }
 
   /** Takes the thread: the hart's registers into the thread block. Only one machine of a thread is entered. */
@@ -153,6 +156,7 @@ export class Machine {
       case 'wait':
         this.#clock.stop();
         if (!body.memory.waiting) this.#wakeAt = performance.now() + 1;
+        this.#thread.cache.reclaim(RECLAIM_FRAMES);
         if (this.#waitingSince === Number.POSITIVE_INFINITY) this.#waitingSince = performance.now();
         break;
       case 'shutdown':
@@ -386,7 +390,9 @@ export class Machine {
 
   #sendError(error: unknown): void {
     const wire =
-      error instanceof ShoalError ? { code: error.code, message: error.message } : { code: 'guest-fault', message: String(error) };
+      error instanceof ShoalError
+        ? { code: error.code, message: error.message }
+        : { code: 'guest-fault', message: String(error) };
     this.#thread.send({ kind: 'state', vm: this.spec.vm, state: this.#state, error: wire });
   }
 

@@ -4,8 +4,9 @@
  * A vCPU thread never returns to its event loop; it takes messages with `receiveMessageOnPort` between slices, and the sender rings
  * its doorbell. Byte streams carry credit both ways: neither side may have more than `PORT_WINDOW` bytes of one port under way.
  */
-import type { ArenaMap } from '../../layout/arena.ts';
+
 import type { IoChannel, LayerFile, SharedImage } from '../../disk/index.ts';
+import type { ArenaMap } from '../../layout/arena.ts';
 import type { VmState } from '../types.ts';
 
 /** Bytes of one port and direction that may be on their way unacknowledged. */

@@ -12,8 +12,11 @@ import type { MachineSpec, ToThread } from './messages.ts';
 const SLICE_MS = 5;
 /** How often freed memory is given back to the host OS, ms. */
 const RETURN_INTERVAL_MS = 50;
-/** Without a machine to run for this long the decode cache is given back, ms. */
-const CACHE_IDLE_MS = 2000;
+/** A thread that ran its machines for less than `CALM_SHARE` of this window (ms) gives its decoded code back, if that is worth it. */
+const CALM_WINDOW_MS = 2000;
+const CALM_SHARE = 0.1;
+/** What idle guests run all the time fits in this; it is kept, bytes. */
+const CACHE_WORTH_RETURNING = 6 * 2 ** 20;
 
 export class Scheduler {
   readonly #thread: ThreadContext;
@@ -25,7 +28,8 @@ export class Scheduler {
   #sliceEnd = 0;
   #turn = 0;
   #returnAt = 0;
-  #cacheReleased = true;
+  #windowStart = 0;
+  #busyMs = 0;
   #closing = false;
 
   constructor(thread: ThreadContext, messages: MessagePort) {
@@ -79,13 +83,14 @@ export class Scheduler {
       this.#current?.leave();
       this.#current = machine;
     }
-    this.#cacheReleased = false;
+    const start = performance.now();
     try {
       machine.enter();
       machine.run();
     } catch (error) {
       machine.fail(error);
     }
+    this.#busyMs += performance.now() - start;
     this.#poll(machine);
   }
 
@@ -107,19 +112,31 @@ export class Scheduler {
 
   #sleep(now: number, seen: number): void {
     this.#settle(now);
-    let wakeAt = this.#cacheReleased ? Number.POSITIVE_INFINITY : now + CACHE_IDLE_MS;
+    let wakeAt = Number.POSITIVE_INFINITY;
     for (const machine of this.#machines.values()) {
       wakeAt = Math.min(wakeAt, machine.readyAt(), machine.settleAt());
     }
     if (this.#thread.host.returnFreeRuns(8) > 0) return;
+    if (this.#mayCalmDown()) wakeAt = Math.min(wakeAt, this.#windowStart + CALM_WINDOW_MS);
     const timeout = wakeAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, wakeAt - performance.now());
-    const result = Atomics.wait(this.#thread.host.words, this.#doorbell, seen, timeout);
-    if (result === 'timed-out' && performance.now() - now >= CACHE_IDLE_MS && !this.#cacheReleased) {
-      this.#current?.leave();
-      this.#current = null;
-      this.#thread.hartThread.release();
-      this.#cacheReleased = true;
-    }
+    Atomics.wait(this.#thread.host.words, this.#doorbell, seen, timeout);
+    this.#calmDown(performance.now());
+  }
+
+  #mayCalmDown(): boolean {
+    return this.#thread.hartThread.decodedBytes > CACHE_WORTH_RETURNING;
+  }
+
+  /** Gives the decoded code of busier times back. What still runs is decoded again, at a microsecond for each straight run of it. */
+  #calmDown(now: number): void {
+    if (now < this.#windowStart + CALM_WINDOW_MS) return;
+    const calm = this.#busyMs < (now - this.#windowStart) * CALM_SHARE;
+    this.#windowStart = now;
+    this.#busyMs = 0;
+    if (!calm || !this.#mayCalmDown()) return;
+    this.#current?.leave();
+    this.#current = null;
+    this.#thread.hartThread.release();
   }
 
   #giveBack(now: number): void {

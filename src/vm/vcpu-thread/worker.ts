@@ -12,7 +12,10 @@ const port = parentPort as unknown as MessagePort;
 const setup = workerData as ThreadSetup;
 const host = HostMemory.attach(setup.memory, setup.map);
 const send = (message: FromThread): void => port.postMessage(message);
-const hartThread = await HartThread.create(setup.memory, setup.map, setup.threadIndex);
+const hartThread = await HartThread.create(setup.memory, setup.map, setup.threadIndex, (address, length) => {
+  // Whoever takes the memory again expects zeros.
+  if (!host.platform.returnMemory(setup.memory, address, length)) host.bytes.fill(0, address, address + length);
+});
 const cache = new PageCache({ frames: host, io: new IoClient(setup.io) });
 send({ kind: 'ready' });
 new Scheduler({ index: setup.threadIndex, host, hartThread, cache, send }, port).run();
