@@ -74,7 +74,8 @@ export function* observer(world: World, owners: readonly Owner[]): Steps<void> {
     const at = entryOf(guest, guest.ranges.pageOf(owner.gfnOf(page)));
     if (at === 0) continue;
     const [entry, stamp] = [guest.words[at], guest.words[at + ENTRY_STAMP]];
-    if (stateOf(entry) !== PRIVATE || stamp === guest.words[guest.account + VM_EPOCH]) continue;
+    // Older, not merely another: held pages have the next epoch's stamp before that epoch is there.
+    if (stateOf(entry) !== PRIVATE || ((guest.words[guest.account + VM_EPOCH] - stamp) | 0) <= 0) continue;
     yield 'observe:read';
     const word = guest.words[frameOf(entry) * 1024];
     yield 'observe:again';

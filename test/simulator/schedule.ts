@@ -213,8 +213,10 @@ export class Simulator {
     if (!owner?.guest || owner.doomed) return;
     owner.doomed = true;
     this.#totals.deaths++;
-    const here =
-      owner.busy && !owner.sealed && owner.host.locks.held === 0 && owner.host.inHands.length === 0 && MORTAL.test(actor.at);
+    const { locks, inHands } = owner.host;
+    // References in hands are found only where they are rolled back: while a leaf is copied.
+    const handsFree = inHands.length === 0 || actor.at.startsWith('frame:retain');
+    const here = owner.busy && !owner.sealed && locks.held === 0 && handsFree && MORTAL.test(actor.at);
     if (!here || this.#world.random.oneIn(3)) return;
     this.#totals.cutOff++;
     owner.sealed = true;
