@@ -27,7 +27,9 @@ const empty = residentBytes();
 const emptyFrames = (await host.memory()).framesInUse * 4096;
 
 for (let i = 0; i < GUESTS; i += 4) {
-  const batch = await Promise.all(Array.from({ length: Math.min(4, GUESTS - i) }, () => host.run({ image: 'debian-mini', memory: '128M' })));
+  const batch = await Promise.all(
+    Array.from({ length: Math.min(4, GUESTS - i) }, () => host.run({ image: 'debian-mini', memory: '128M' })),
+  );
   await Promise.all(batch.map((vm) => vm.exec('true')));
   process.stderr.write(`\r${i + batch.length} of ${GUESTS} guests are up `);
 }

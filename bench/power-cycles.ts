@@ -31,7 +31,13 @@ const growth = median(resident.slice(-third)) - median(resident.slice(0, third))
 report(
   `${CYCLES} cycles of ${GUESTS} guests, with an empty pool after each`,
   [
-    { name: 'frames in use, most', value: Math.max(...cycles.map(({ framesInUse }) => framesInUse)), unit: 'frames', bar: 0, atMost: true },
+    {
+      name: 'frames in use, most',
+      value: Math.max(...cycles.map(({ framesInUse }) => framesInUse)),
+      unit: 'frames',
+      bar: 0,
+      atMost: true,
+    },
     { name: 'arena resident beyond its tables, most', value: beyondTables / MIB, unit: 'MiB', bar: 2, atMost: true },
     { name: 'process beyond the warm-up cycle, most', value: beyondWarm / MIB, unit: 'MiB', bar: 48, atMost: true },
     { name: 'growth, last third of cycles against the first', value: growth / MIB, unit: 'MiB', bar: 8, atMost: true },

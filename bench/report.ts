@@ -24,10 +24,18 @@ export function report(title: string, checks: readonly Check[], details: Record<
   out.write(`${title}\n`);
   for (const check of checks) {
     const bar = `${check.atMost ? '≤' : '≥'} ${check.bar} ${check.unit}`;
-    out.write(`  ${holds(check) ? 'ok  ' : 'MISS'} ${check.name.padEnd(48)} ${check.value.toPrecision(4).padStart(10)} ${check.unit}  (bar ${bar})\n`);
+    out.write(
+      `  ${holds(check) ? 'ok  ' : 'MISS'} ${check.name.padEnd(48)} ${check.value.toPrecision(4).padStart(10)} ${check.unit}  (bar ${bar})\n`,
+    );
   }
   if (json) {
-    const rows = checks.map((check) => ({ name: check.name, value: check.value, unit: check.unit, bar: check.bar, ok: holds(check) }));
+    const rows = checks.map((check) => ({
+      name: check.name,
+      value: check.value,
+      unit: check.unit,
+      bar: check.bar,
+      ok: holds(check),
+    }));
     process.stdout.write(`${JSON.stringify({ ...details, checks: rows })}\n`);
   }
   if (!checks.every(holds)) process.exitCode = 1;

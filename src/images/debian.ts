@@ -3,7 +3,7 @@
  *
  * Packages are unpacked, and nothing of them is run: what their install scripts would set up (accounts, links) is made here.
  */
-import { copyFile, chmod, lstat, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, lstat, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { unpackPackage } from './apt.ts';
 import { busyboxApplets } from './busybox.ts';

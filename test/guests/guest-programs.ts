@@ -25,7 +25,14 @@ export function guestProgram(name: string): Buffer {
 
 /** A kernel of ours: a flat image that is linked to where the loader puts it. */
 export function guestKernel(name: string, flags: readonly string[]): Buffer {
-  const link = ['-nostdlib', '-static', '-ffreestanding', '-mcmodel=medany', '-Wl,--build-id=none', `-Wl,-T,${SOURCES}${name}.ld`];
+  const link = [
+    '-nostdlib',
+    '-static',
+    '-ffreestanding',
+    '-mcmodel=medany',
+    '-Wl,--build-id=none',
+    `-Wl,-T,${SOURCES}${name}.ld`,
+  ];
   return compile(name, ['-O2', '-Wall', '-Wextra', '-Werror', ...link, ...flags], true);
 }
 

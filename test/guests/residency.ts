@@ -11,7 +11,9 @@ export function arenaResidentBytes(): number {
   for (const line of readFileSync('/proc/self/smaps', 'latin1').split('\n')) {
     const head = MAPPING.exec(line);
     if (head) {
-      const bytes = (head[3] as string).startsWith('rw') ? Number.parseInt(head[2] as string, 16) - Number.parseInt(head[1] as string, 16) : 0;
+      const bytes = (head[3] as string).startsWith('rw')
+        ? Number.parseInt(head[2] as string, 16) - Number.parseInt(head[1] as string, 16)
+        : 0;
       mapping = { bytes, resident: 0 };
     } else if (line.startsWith('Rss:') && mapping.bytes > largest.bytes) {
       mapping.resident = Number.parseInt(line.slice(4), 10) * 1024;

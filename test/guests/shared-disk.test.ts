@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Vm } from '../../src/host/index.ts';
-import { IMAGE, MIB, type Machines, openMachines, PAGE } from './machines.ts';
+import { IMAGE, type Machines, MIB, openMachines, PAGE } from './machines.ts';
 
 const FILE_MIB = 64;
 const FILE_PAGES = (FILE_MIB * MIB) / PAGE;
@@ -28,7 +28,9 @@ describe('one read-only disk in two guests', () => {
     hash = createHash('md5').update(content).digest('hex');
     await mkdir(join(folder, 'root'));
     await writeFile(join(folder, 'root', 'file'), content);
-    const made = spawnSync('mke2fs', ['-q', '-t', 'ext4', '-b', '4096', '-m', '0', '-d', join(folder, 'root'), disk, '96M'], { encoding: 'utf8' });
+    const made = spawnSync('mke2fs', ['-q', '-t', 'ext4', '-b', '4096', '-m', '0', '-d', join(folder, 'root'), disk, '96M'], {
+      encoding: 'utf8',
+    });
     if (made.status !== 0) throw new Error(`mke2fs could not make the disk: ${made.stderr}`);
   });
 

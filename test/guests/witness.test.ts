@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { ExecResult, Vm } from '../../src/host/index.ts';
 import { install, noCompiler } from './guest-programs.ts';
-import { MIB, type Machines, openMachines, PAGE } from './machines.ts';
+import { type Machines, MIB, openMachines, PAGE } from './machines.ts';
 import { patternSum } from './pattern.ts';
 
 const GUESTS = 8;
@@ -15,7 +15,11 @@ const ROUNDS = 2;
 const TESTS = ['aliases', 'forks', 'given-back', 'misaligned', 'atomics'];
 
 /** Goes through the guests and disturbs one after the other, until `done`. Returns how often. */
-async function disturb(machines: Machines, vms: readonly Vm[], done: () => boolean): Promise<{ pauses: number; balloons: number }> {
+async function disturb(
+  machines: Machines,
+  vms: readonly Vm[],
+  done: () => boolean,
+): Promise<{ pauses: number; balloons: number }> {
   const count = { pauses: 0, balloons: 0 };
   for (let turn = 0; !done(); turn++) {
     const vm = vms[turn % vms.length] as Vm;
