@@ -51,6 +51,8 @@ export class Scheduler {
       const now = performance.now();
       const next = this.#pick(now);
       if (next) this.#slice(next);
+      // What was just attended to may have been the end: nobody rings after it.
+      else if (this.#closing && this.#machines.size === 0) break;
       else if (Atomics.load(words, this.#doorbell) === seen) this.#sleep(now, seen);
       if (now >= this.#returnAt) this.#giveBack(now);
     }
