@@ -281,6 +281,9 @@ export class Auditor {
       free += freeHere;
       releasing += releasingHere;
     }
+    let changed = 0;
+    for (let chunk = 0; chunk < map.chunkCount; chunk++) changed += words[chunkEntry(host, chunk) + t.CHUNK_CHANGED];
+    same(words[t.CHANGED_CHUNKS], changed, 'changed chunks');
     same(words[t.FREE_FRAMES], free, 'free frames');
     same(words[t.RELEASING_FRAMES], releasing, 'releasing frames');
     same(words[t.SHARED_FRAMES], inUse[FRAME_SHARED], 'shared frames');

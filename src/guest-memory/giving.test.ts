@@ -248,3 +248,34 @@ describe('ring fields', () => {
     expect(guest.writeU32(RAM + 4 * PAGE, 0)).toBe(-1);
   });
 });
+
+describe('handy frames', () => {
+  it('M17 M19: one lock brings a batch; they are charged and shown, and never more than was promised', () => {
+    const host = smallPool();
+    const guest = guestOf(host, { pages: 100 });
+    guest.frameForWrite(RAM_PAGE);
+    const locks = host.counters().locksTaken;
+    for (let i = 1; i < 64; i++) guest.frameForWrite(RAM_PAGE + i);
+    expect(host.counters().locksTaken).toBe(locks);
+    expect(guest.memory()).toMatchObject({ privateBytes: 64 * PAGE, handyBytes: 0 });
+    guest.frameForWrite(RAM_PAGE + 64);
+    // 100 were promised, 65 are there: 35 are handy, and no 64.
+    expect(guest.memory().handyBytes).toBe(35 * PAGE);
+    expect(host.poolMemory()).toMatchObject({ framesInUse: 100, framesByState: { private: 65, handy: 35 } });
+  });
+
+  it('M18: what is freed is handy first; the surplus goes back, and all of it when the VM is idle', () => {
+    const host = smallPool();
+    const guest = guestOf(host);
+    guest.write(RAM, bytesOf(600 * PAGE));
+    const first = guest.frameForRead(RAM_PAGE + 599);
+    guest.balloon(RAM_PAGE + 599);
+    expect(guest.frameForWrite(RAM_PAGE + 700)).toBe(first);
+    guest.discard(RAM, 500 * PAGE);
+    expect(guest.memory().handyBytes).toBeLessThanOrEqual(128 * PAGE);
+    guest.idle();
+    expect(guest.memory().handyBytes).toBe(0);
+    expect(host.poolMemory().framesInUse).toBe(100);
+    audit(host, [guest]);
+  });
+});

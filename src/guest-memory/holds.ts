@@ -121,7 +121,7 @@ export function* holdSteps(guest: GuestMemory, ranges: readonly DmaRange[]): Ste
 }
 
 /** Releasing twice is releasing once. */
-export function* releaseHoldSteps(guest: GuestMemory, held: HeldPage[]): Steps<void> {
+function* releaseHoldSteps(guest: GuestMemory, held: HeldPage[]): Steps<void> {
   yield 'hold:release';
   if (!guest.holds.open.delete(held)) return;
   const frames: number[] = [];

@@ -109,7 +109,7 @@ export function* dropTransitReferenceSteps(guest: GuestMemory): Steps<void> {
 }
 
 /** A private page, to which no grant leads, becomes `next`; its frame becomes handy. */
-export function losePrivate(guest: GuestMemory, at: number, next: number): void {
+function losePrivate(guest: GuestMemory, at: number, next: number): void {
   const { host, vm, words, account } = guest;
   const frame = frameOf(words[at]);
   words[account + VM_TRANSIT_FRAME] = frame;

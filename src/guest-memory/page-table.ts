@@ -14,7 +14,7 @@ import { ALIASED, ENTRY_WORDS, LEAF_PAGES } from './page-entry.ts';
 import { unshareLeafSteps } from './shared-leaf.ts';
 
 export const TABLE_PAGE = 0x000f_ffff;
-export const ALIASED_SLOT = 0x4000_0000;
+const ALIASED_SLOT = 0x4000_0000;
 export const SHARED_LEAF = 0x8000_0000 | 0;
 export const DIRECTORY_SLOTS = 1024;
 const LEAF_WORDS = LEAF_PAGES * ENTRY_WORDS;

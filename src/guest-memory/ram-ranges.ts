@@ -18,7 +18,7 @@ export interface RamRange {
 }
 
 /** 64 directories of 1024 leaves: 128 GiB. */
-export const PAGES_MAX = 64 * 1024 * LEAF_PAGES;
+const PAGES_MAX = 64 * 1024 * LEAF_PAGES;
 
 export class RamRanges {
   readonly all: RamRange[] = [];

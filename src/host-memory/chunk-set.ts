@@ -11,6 +11,7 @@ import { FRAME_FREE, FRAME_OWNER, FRAME_PAGE, FRAME_WORDS, frameWordIn, HOLDS_CO
 import type { HostMemory } from './host-memory.ts';
 import {
   BITMAP_WORDS,
+  CHANGED_CHUNKS,
   CHUNK_CHANGED,
   CHUNK_CLEAN_BITS,
   CHUNK_DIRTY_COUNT,
@@ -200,7 +201,10 @@ export function putFrame(host: HostMemory, frame: number, clean: boolean): void 
     words[entry + CHUNK_DIRTY_COUNT]++;
     words[DIRTY_FREE_FRAMES]++;
   }
-  words[entry + CHUNK_CHANGED] = 1;
+  if (words[entry + CHUNK_CHANGED] === 0) {
+    words[entry + CHUNK_CHANGED] = 1;
+    Atomics.add(words, CHANGED_CHUNKS, 1);
+  }
   const free = ++words[entry + CHUNK_FREE_COUNT];
   Atomics.add(words, FREE_FRAMES, 1);
   if (free === CHUNK_FRAMES && words[entry + CHUNK_RELEASING_COUNT] === 0) {

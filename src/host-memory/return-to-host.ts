@@ -13,6 +13,7 @@ import { LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
 import {
   BITMAP_WORDS,
+  CHANGED_CHUNKS,
   CHUNK_CHANGED,
   CHUNK_CLEAN_BITS,
   CHUNK_DIRTY_COUNT,
@@ -100,14 +101,18 @@ function unmarkRuns(host: HostMemory, chunk: number, clean: boolean): void {
 }
 
 /** Returns what is worth returning of one chunk; frames given back. */
-export function* returnChunkSteps(host: HostMemory, chunk: number): Steps<number> {
+function* returnChunkSteps(host: HostMemory, chunk: number): Steps<number> {
   const words = host.words;
   const entry = chunkEntry(host, chunk);
   yield* lock(host, LOCK_CHUNKS);
   yield 'return:mark';
-  const idle = words[entry + CHUNK_RELEASING_COUNT] === 0 && words[entry + CHUNK_DIRTY_COUNT] > 0;
-  const marked = idle ? markRuns(host, entry) : 0;
-  words[entry + CHUNK_CHANGED] = 0;
+  // Another thread may be at it: then what came back meanwhile is for the next round.
+  const ours = words[entry + CHUNK_RELEASING_COUNT] === 0 && words[entry + CHUNK_CHANGED] !== 0;
+  const marked = ours && words[entry + CHUNK_DIRTY_COUNT] > 0 ? markRuns(host, entry) : 0;
+  if (ours) {
+    Atomics.sub(words, CHANGED_CHUNKS, 1);
+    words[entry + CHUNK_CHANGED] = 0;
+  }
   if (marked > 0) {
     if (words[entry + CHUNK_STATE] === CHUNK_FREE) Atomics.store(words, entry + CHUNK_STATE, CHUNK_RELEASING);
     relink(host, chunk);
@@ -138,17 +143,30 @@ export function* returnChunkSteps(host: HostMemory, chunk: number): Steps<number
   return clean ? marked : 0;
 }
 
-/** Looks at every chunk from where the last caller stopped, and returns runs of up to `maxChunks`. Bytes given back. */
+/** The next chunk, from where the last search ended, that frames came back to since it was looked through; -1: there is none. */
+function nextChanged(host: HostMemory): number {
+  const { words, map } = host;
+  const start = words[RETURN_CURSOR];
+  for (let i = 1; i <= map.chunkCount; i++) {
+    const chunk = (start + i) % map.chunkCount;
+    const entry = chunkEntry(host, chunk);
+    if (words[entry + CHUNK_CHANGED] === 0 || words[entry + CHUNK_RELEASING_COUNT] !== 0) continue;
+    // Two threads that search at once may find the same chunk; the second then finds nothing to do in it.
+    words[RETURN_CURSOR] = chunk;
+    return chunk;
+  }
+  return -1;
+}
+
+/** Returns the runs of up to `maxChunks` chunks that changed since they were last looked at. Bytes given back. */
 export function* returnFreeRunsSteps(host: HostMemory, maxChunks: number): Steps<number> {
-  const words = host.words;
   let returned = 0;
-  let chunks = 0;
   if (!host.platform.canReturnMemory) return 0;
-  for (let i = 0; i < host.map.chunkCount && chunks < maxChunks; i++) {
+  for (let chunks = 0; chunks < maxChunks; ) {
     yield 'return:scan';
-    if (Atomics.load(words, DIRTY_FREE_FRAMES) === 0) break;
-    const chunk = (Atomics.add(words, RETURN_CURSOR, 1) >>> 0) % host.map.chunkCount;
-    if (Atomics.load(words, chunkEntry(host, chunk) + CHUNK_CHANGED) === 0) continue;
+    if (Atomics.load(host.words, CHANGED_CHUNKS) === 0) break;
+    const chunk = nextChanged(host);
+    if (chunk < 0) break;
     const frames = yield* returnChunkSteps(host, chunk);
     if (frames > 0) chunks++;
     returned += frames;

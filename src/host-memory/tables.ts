@@ -35,6 +35,8 @@ export const TABLE_CLEAN_HEAD = CONTROL + 52;
 export const TABLE_DIRTY_HEAD = CONTROL + 53;
 export const TABLES_IN_USE = CONTROL + 54;
 export const FRAMES_PEAK = CONTROL + 55;
+/** Chunks whose CHUNK_CHANGED is set. */
+export const CHANGED_CHUNKS = CONTROL + 56;
 
 // Changed by anyone, atomically.
 export const SHARED_FRAMES = CONTROL + 64;
@@ -121,7 +123,7 @@ export const CHUNK_RELEASING_BITS = 48;
 export const DOMAIN_COUNT = 256;
 /** Free sets by fullness: per domain and kind (private, shared) one list for each 64 free frames. */
 export const FREE_SET_BUCKETS = 8;
-export const FREE_SETS = DOMAIN_COUNT * 2 * FREE_SET_BUCKETS;
+const FREE_SETS = DOMAIN_COUNT * 2 * FREE_SET_BUCKETS;
 /** The set of wholly free chunks, which belong to no domain. */
 export const EMPTY_SET = FREE_SETS;
 

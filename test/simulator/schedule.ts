@@ -53,7 +53,7 @@ export const newTotals = (): Totals => ({ schedules: 0, steps: 0, deaths: 0, cut
 class CutOff extends Error {}
 
 /** A failure names everything that is needed to see it again. */
-export class ScheduleFailure extends Error {
+class ScheduleFailure extends Error {
   override readonly name = 'ScheduleFailure';
   readonly seed: number;
 

@@ -2,7 +2,7 @@
 import type { TlbControl } from '../../src/cpu/guest-pages.ts';
 import type { GrantKind } from '../../src/guest-memory/audit.ts';
 
-export const ALIASES = 2;
+const ALIASES = 2;
 const KINDS = ['read', 'write', 'fetch'] as const;
 
 export class SimulatedTlb implements TlbControl {
