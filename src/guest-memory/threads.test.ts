@@ -12,7 +12,7 @@ it('M24 M36 M37 M40: three threads share 14 MiB, nobody sees another’s bytes, 
     (thread) =>
       new Promise<{ wrong: number; waits: number }>((resolve, reject) => {
         const workerData = { memory: host.memory, map: host.map, thread, operations: 60_000 };
-        const worker = new Worker(new URL('./threads.worker.ts', import.meta.url), { workerData });
+        const worker = new Worker(new URL('./test-threads.ts', import.meta.url), { workerData });
         worker.once('message', resolve);
         worker.once('error', reject);
       }),
