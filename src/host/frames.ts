@@ -39,7 +39,7 @@ export interface Frame {
   readonly payload: Uint8Array;
 }
 
-export const HEADER_BYTES = 5;
+const HEADER_BYTES = 5;
 /** Largest payload a peer may send; longer ones are a protocol error, so a hostile peer cannot make us buffer. */
 export const PAYLOAD_BYTES_MAX = 256 * 1024;
 const EMPTY = new Uint8Array(0);

@@ -31,7 +31,7 @@ export interface BuildProgress {
   readonly fraction?: number;
 }
 
-export const DEFAULT_IMAGE = 'debian-mini';
+const DEFAULT_IMAGE = 'debian-mini';
 const DEFAULT_MEMORY = 256 * 2 ** 20;
 const KERNEL_ONLY_COMMAND_LINE = 'console=ttyS0';
 

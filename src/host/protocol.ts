@@ -122,7 +122,7 @@ export const fileMakeSchema = z.strictObject({
 export const fileRemoveSchema = z.strictObject({ path: guestPath, recursive: z.boolean() });
 export const stopSchema = z.strictObject({ timeoutMs: z.number().nonnegative() });
 
-export const fileKindSchema = z.enum(['file', 'directory', 'symlink', 'other']);
+const fileKindSchema = z.enum(['file', 'directory', 'symlink', 'other']);
 export const fileStatSchema = z.object({
   kind: fileKindSchema,
   size: bytes,

@@ -122,6 +122,6 @@ async function removeLeftovers(name: string): Promise<void> {
   }
 }
 
-export function ignoreMissing(error: NodeJS.ErrnoException): void {
+function ignoreMissing(error: NodeJS.ErrnoException): void {
   if (error.code !== 'ENOENT') throw error;
 }

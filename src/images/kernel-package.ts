@@ -43,7 +43,7 @@ export async function readKernelPackage(root: string): Promise<KernelParts> {
 }
 
 /** Linux's RISC-V boot image header (Documentation/arch/riscv/boot-image-header.rst). */
-export function checkRiscvImage(image: Buffer): void {
+function checkRiscvImage(image: Buffer): void {
   const magic = image.length >= 64 ? image.toString('latin1', 56, 60) : '';
   if (magic === 'RSC\x05') return;
   if (image.length >= 64 && image.toString('latin1', 56, 60) === 'ARM\x64') {

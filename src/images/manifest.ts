@@ -8,7 +8,6 @@ export const MANIFEST_VERSION = 1;
 
 /** Files an image may hold, in the order of the bundle. The kernel and initramfs are always there. */
 export const IMAGE_FILES = ['kernel', 'initramfs', 'disk'] as const;
-export type ImageFileName = (typeof IMAGE_FILES)[number];
 
 const fileSchema = z.strictObject({
   path: z.enum(IMAGE_FILES),

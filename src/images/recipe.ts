@@ -6,7 +6,7 @@ import { type AptPackage, PrivateApt, unpackPackage } from './apt.ts';
 import { type KernelParts, readKernelPackage } from './kernel-package.ts';
 import type { ImageOptions } from './progress.ts';
 
-export const GUEST_ARCHITECTURE = 'riscv64';
+const GUEST_ARCHITECTURE = 'riscv64';
 /** Debian's name for "whatever kernel is current": old versions leave the archive, so none is named here. */
 const KERNEL_METAPACKAGE = 'linux-image-riscv64';
 const BUSYBOX_PACKAGE = 'busybox-static';

@@ -35,13 +35,12 @@ export const TLB_ENTRY_SIZE = 16;
 export const TLB_TABLE_SIZE = TLB_ENTRIES * TLB_ENTRY_SIZE;
 /** Within a data set: the read table, then the write table. */
 export const TLB_READ = 0;
-export const TLB_WRITE = TLB_TABLE_SIZE;
+export const TLB_WRITE = TLB_READ + TLB_TABLE_SIZE;
 export const DATA_SET_SIZE = 2 * TLB_TABLE_SIZE;
 
-export const DATA_SET_USER = 0x1000;
-export const DATA_SET_SUPERVISOR = DATA_SET_USER + DATA_SET_SIZE;
-export const DATA_SET_SUPERVISOR_SUM = DATA_SET_SUPERVISOR + DATA_SET_SIZE;
-export const FETCH_SET_USER = DATA_SET_SUPERVISOR_SUM + DATA_SET_SIZE;
-export const FETCH_SET_SUPERVISOR = FETCH_SET_USER + TLB_TABLE_SIZE;
-export const TLB_START = DATA_SET_USER;
-export const TLB_END = FETCH_SET_SUPERVISOR + TLB_TABLE_SIZE;
+/** Data sets: user, supervisor, supervisor with SUM. Then the fetch sets: user, supervisor. */
+export const TLB_START = 0x1000;
+export const DATA_SET_USER = TLB_START + 0 * DATA_SET_SIZE;
+export const DATA_SET_SUPERVISOR = TLB_START + 1 * DATA_SET_SIZE;
+export const FETCH_SET_USER = TLB_START + 3 * DATA_SET_SIZE;
+export const TLB_END = FETCH_SET_USER + 2 * TLB_TABLE_SIZE;

@@ -45,10 +45,10 @@ const FREE = 0;
 const PENDING = 1;
 const TAKEN = 2;
 
-export const REQUEST_QUEUE_BYTES = (SLOT_TABLE + SLOTS * SLOT_WORDS) * 4;
+const REQUEST_QUEUE_BYTES = (SLOT_TABLE + SLOTS * SLOT_WORDS) * 4;
 
 /** Any generation of the VM will do. */
-export const ANY_GENERATION = 0;
+const ANY_GENERATION = 0;
 
 export function createRequestQueue(): SharedArrayBuffer {
   const buffer = new SharedArrayBuffer(REQUEST_QUEUE_BYTES);

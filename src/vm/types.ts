@@ -107,6 +107,7 @@ export interface VmPoolOptions {
   readonly overCommit?: number;
 }
 
+/** `openVmPool(options)` in pool.ts makes one. */
 export interface VmPool extends AsyncDisposable {
   createVm(config: VmConfig): Promise<VmHandle>;
   /** Powers the VM off and forgets it. */
@@ -115,5 +116,3 @@ export interface VmPool extends AsyncDisposable {
   memory(): Promise<PoolMemory>;
   close(): Promise<void>;
 }
-/** `openVmPool(options)` in pool.ts makes one. */
-export type OpenVmPool = (options: VmPoolOptions) => Promise<VmPool>;

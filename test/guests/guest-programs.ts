@@ -19,7 +19,7 @@ export const noCompiler: string | undefined =
 const compiled = new Map<string, Buffer>();
 
 /** A static Linux program. */
-export function guestProgram(name: string): Buffer {
+function guestProgram(name: string): Buffer {
   return compile(name, ['-static', '-O2', '-Wall', '-Wextra', '-Werror']);
 }
 

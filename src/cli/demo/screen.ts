@@ -40,7 +40,7 @@ function renderBars(model: DemoModel): string[] {
   return rows.map(([label, bytes, colour]) => `${label.padEnd(9)} ${bar(bytes / scale, colour)} ${formatSize(bytes)}`);
 }
 
-export function bar(share: number, colour: 'cyan' | 'blue' | 'green' | 'magenta'): string {
+function bar(share: number, colour: 'cyan' | 'blue' | 'green' | 'magenta'): string {
   const filled = Math.min(BAR_WIDTH, Math.round(share * BAR_WIDTH));
   return styleText(colour, '█'.repeat(filled)) + styleText('dim', '░'.repeat(BAR_WIDTH - filled));
 }

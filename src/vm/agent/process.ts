@@ -29,7 +29,7 @@ export function exitStatus(exitCode: number, timedOut: boolean): ExitStatus {
 }
 
 /** The name as the guest's `kill -s` wants it. */
-export function signalName(signal: string): string {
+function signalName(signal: string): string {
   const name = signal.toUpperCase().replace(/^SIG/, '');
   if (SIGNALS.includes(name)) return name;
   throw new ShoalError('bad-argument', `"${signal}" is not a signal; use a name such as SIGTERM.`);

@@ -32,7 +32,7 @@ export interface ThreadContext {
 }
 
 /** Instructions between two looks at the clock and the doorbell, about a millisecond. */
-export const RUN_INSTRUCTIONS = 200_000;
+const RUN_INSTRUCTIONS = 200_000;
 /** A wait for memory shorter than this is nobody's business, ms. */
 const WAIT_REPORT_MS = 50;
 /** Pages of image files that nobody maps, given up at once when a guest finds no memory. */
