@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Host } from '../../src/host/index.ts';
 import { finish, ShoalSession } from './machines.ts';
 
@@ -12,7 +12,6 @@ beforeEach(() => {
   session = new ShoalSession();
 });
 afterEach(() => session[Symbol.asyncDispose]());
-afterAll(() => {});
 
 test('run has the command’s output and exit code, and leaves nothing', async () => {
   expect(await session.run(['run', '-q', '--', 'sh', '-c', 'echo out; echo err >&2; exit 7'])).toEqual({
@@ -27,7 +26,7 @@ test('run has the command’s output and exit code, and leaves nothing', async (
 test('a second terminal execs into a guest of the first, and killed clients cost nobody else anything', async () => {
   const first = session.start(['run', '--name', 'first', '--', 'sh', '-c', 'echo up; sleep 600']);
   await once(first.stdout as NodeJS.ReadableStream, 'data');
-  expect(await session.run(['exec', 'first', '--', 'sh', '-c', 'pgrep sleep >/dev/null && echo seen'])).toMatchObject({
+  expect(await session.run(['exec', 'first', '--', 'sh', '-c', 'pidof sleep >/dev/null && echo seen'])).toMatchObject({
     code: 0,
     stdout: 'seen\n',
   });
@@ -36,7 +35,7 @@ test('a second terminal execs into a guest of the first, and killed clients cost
   await once(first, 'exit');
   expect((await session.run(['ps', '-q'])).stdout).toBe('first\n');
   await expect
-    .poll(async () => (await session.run(['exec', 'first', '--', 'sh', '-c', 'pgrep sleep || echo gone'])).stdout, {
+    .poll(async () => (await session.run(['exec', 'first', '--', 'sh', '-c', 'pidof sleep || echo gone'])).stdout, {
       timeout: 20_000,
       interval: 500,
     })
@@ -96,7 +95,7 @@ test('128 KiB of stdin through a pipe of commands, and a reader that leaves', as
   await once(yes.stdout as NodeJS.ReadableStream, 'data');
   yes.stdout?.destroy();
   await once(yes, 'exit');
-  expect((await session.run(['exec', 'box', '--', 'sh', '-c', 'sleep 2; pgrep yes || echo gone'])).stdout).toBe('gone\n');
+  expect((await session.run(['exec', 'box', '--', 'sh', '-c', 'sleep 2; pidof yes || echo gone'])).stdout).toBe('gone\n');
   await session.run(['rm', '-f', 'box']);
 });
 
