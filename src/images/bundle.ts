@@ -38,7 +38,9 @@ export async function packBundle(folder: string, manifest: ImageManifest, target
     controller.finalize();
   };
   const partial = `${target}.partial`;
-  const compress = createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: COMPRESSION_LEVEL } });
+  const compress = createZstdCompress({
+    params: { [constants.ZSTD_c_compressionLevel]: COMPRESSION_LEVEL, [constants.ZSTD_c_checksumFlag]: 1 },
+  });
   try {
     const filled = fill().catch((error: unknown) => {
       controller.error(error);

@@ -14,8 +14,8 @@ export class ProgramError extends Error {
   override readonly name = 'ProgramError';
 }
 
-/** Such as e2fsprogs and dpkg keep theirs out of a plain user's path. */
-const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
+/** e2fsprogs keeps its programs out of a plain user's path. */
+const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 const MESSAGE_CHARACTERS_MAX = 600;
 
 /** Rejects with `not-found` when there is no such program, with `ProgramError` when it fails, with an AbortError. */

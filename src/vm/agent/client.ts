@@ -105,7 +105,7 @@ export class AgentClient {
    * Starts a process; resolves when it runs and its streams are attached. Waits when all ports are taken.
    * Read its output, or call `discard` on it: what is not read stalls the process.
    */
-  exec(command: string | readonly string[], options: ExecOptions = {}): Promise<AgentProcess> {
+  async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<AgentProcess> {
     return this.execCode(composeCommand(command, options), options);
   }
 
