@@ -12,8 +12,9 @@ import { createLayer, ImageStore, IoThread, type LayerFile, type SharedImage } f
 import { HostMemory } from '../host-memory/index.ts';
 import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
+import { ExhaustionWatch } from './exhaustion-watch.ts';
 import { createRequestQueue, RequestSender } from './request-queue.ts';
-import type { PoolMemory, VmConfig, VmHandle, VmPool, VmPoolOptions } from './types.ts';
+import type { PoolEvent, PoolMemory, VmConfig, VmHandle, VmPool, VmPoolOptions } from './types.ts';
 import type { DiskSpec, FromThread, MachineSpec, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
 import { PoolVm } from './vm-handle.ts';
 
@@ -65,6 +66,7 @@ class ThreadPool implements VmPool {
   readonly #domains = new Map<string, number>();
   /** Waiting for 'created' or 'removed' of a VM. */
   readonly #answers = new Map<number, { resolve(): void; reject(error: Error): void }>();
+  readonly #exhaustion = new ExhaustionWatch(() => this.vms);
   #nextVm = 1;
   #closing: Promise<void> | null = null;
 
@@ -127,6 +129,7 @@ class ThreadPool implements VmPool {
       const send = this.#sender(thread);
       const vm = new PoolVm(number, config, this.#host, new RequestSender(requests, () => this.#ring(thread)), send);
       this.#entries.set(number, { vm, thread, images, layers });
+      this.#exhaustion.watch(vm);
       thread.vms++;
       await this.#ask(number, thread, { kind: 'create', spec });
       return vm;
@@ -154,6 +157,10 @@ class ThreadPool implements VmPool {
     return Promise.resolve(this.#host.poolMemory());
   }
 
+  onEvent(listener: (event: PoolEvent) => void): () => void {
+    return this.#exhaustion.onEvent(listener);
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -164,6 +171,7 @@ class ThreadPool implements VmPool {
   }
 
   async #close(): Promise<void> {
+    this.#exhaustion.close();
     await Promise.all(this.vms.map((vm) => this.removeVm(vm)));
     for (const thread of this.#threads) this.#sender(thread)({ kind: 'close' });
     await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));

@@ -72,6 +72,15 @@ export type VmEvent =
   | { readonly kind: 'state'; readonly state: VmState; readonly reason?: string }
   | { readonly kind: 'memory'; readonly returnedBytes: number };
 
+/** What happens to the pool as a whole. */
+export type PoolEvent =
+  /**
+   * These machines have waited for memory for a second. Nothing is lost: they go on when others give memory back or are stopped.
+   * `allWait`: no machine is left that could do so by itself.
+   */
+  | { readonly kind: 'memory-exhausted'; readonly waiting: readonly string[]; readonly allWait: boolean }
+  | { readonly kind: 'memory-available' };
+
 /** A machine of the pool, seen from the main thread. All methods are asynchronous; none blocks the thread. */
 export interface VmHandle {
   readonly id: string;
@@ -114,5 +123,6 @@ export interface VmPool extends AsyncDisposable {
   removeVm(vm: VmHandle): Promise<void>;
   readonly vms: readonly VmHandle[];
   memory(): Promise<PoolMemory>;
+  onEvent(listener: (event: PoolEvent) => void): () => void;
   close(): Promise<void>;
 }

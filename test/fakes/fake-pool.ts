@@ -44,6 +44,10 @@ export class FakePool implements VmPool {
     };
   }
 
+  onEvent(): () => void {
+    return () => {};
+  }
+
   async close(): Promise<void> {
     this.closed = true;
     for (const vm of this.machines) await vm.kill();
