@@ -3,6 +3,7 @@
  *
  * A machine stays entered after its slice until another one needs the thread, so a machine that is alone keeps its TLB.
  */
+import { writeSync } from 'node:fs';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { ShoalError } from '../../base/errors.ts';
 import { Machine, type ThreadContext } from './machine.ts';
@@ -76,8 +77,23 @@ export class Scheduler {
     try {
       for (let rounds = 0; rounds < 16 && machine.poll(); rounds++);
     } catch (error) {
-      machine.fail(error);
+      this.#trap(machine, error);
     }
+  }
+
+  /**
+   * A fault of ours while a machine was served. That machine ends and the others go on, unless a mutex of the pool is held: then its tables
+   * are half changed, and nothing that anybody does with them is right any more.
+   */
+  #trap(machine: Machine, error: unknown): void {
+    const { host } = this.#thread;
+    if (host.locks.held === 0) return machine.fail(error);
+    const trace = error instanceof Error ? error.stack : String(error);
+    writeSync(
+      2,
+      `shoal: a vCPU thread failed while it held mutex ${host.locks.held} of the pool, so the host ends here.\n${trace}\n`,
+    );
+    process.kill(process.pid, 'SIGABRT');
   }
 
   #slice(machine: Machine): void {
@@ -90,7 +106,7 @@ export class Scheduler {
       machine.enter();
       machine.run();
     } catch (error) {
-      machine.fail(error);
+      this.#trap(machine, error);
     }
     this.#busyMs += performance.now() - start;
     this.#poll(machine);
