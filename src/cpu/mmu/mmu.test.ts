@@ -103,7 +103,7 @@ describe('the restart rule', () => {
   });
 });
 
-describe('stores of zeros to a page that nobody wrote', () => {
+describe('M42: stores of zeros to a page that nobody wrote', () => {
   const scratch = (THREAD_BLOCKS + SCRATCH) / 4;
   const words = new Int32Array(memory.buffer);
   const store = (address: number, value: number, size = 8): number => {
