@@ -5,13 +5,16 @@
  */
 import { chmod, copyFile, lstat, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ShoalError } from '../base/errors.ts';
 import { unpackPackage } from './apt.ts';
 import { busyboxApplets } from './busybox.ts';
 import { COMMAND_LINE, rootParameter } from './command-line.ts';
 import { makeExt4Disk } from './ext4-disk.ts';
 import { buildInitramfs, GUEST_FOLDER } from './initramfs.ts';
+import { fetchNativeTools } from './native-tools.ts';
 import type { ImageOptions } from './progress.ts';
 import { type BuildContext, fetchBase, type Recipe } from './recipe.ts';
+import { ProgramError } from './run-program.ts';
 
 const PACKAGES = [
   ...[
@@ -68,10 +71,35 @@ export const DEBIAN: Recipe = {
       await unpackPackage(file, root, options.signal);
     }
     await finishRoot(root, busybox);
+    await compilePython(root, context);
     await makeDisk(root, context, options);
     return { kernelRelease: kernel.release, busybox };
   },
 };
+
+/**
+ * Compiles Python's library, so that its first start in a guest takes a tenth of the time. The compiled form depends on
+ * Python's version and not on the machine, so this machine's build of the very same version does it. An image without is
+ * slower and otherwise the same, so a failure is only reported.
+ */
+async function compilePython(root: string, { work, options }: BuildContext): Promise<void> {
+  const version = (await readdir(join(root, 'usr/lib'))).find((name) => /^python3\.\d+$/.test(name));
+  if (version === undefined) return;
+  const tools = join(work, 'python');
+  await mkdir(tools);
+  options.onProgress?.({ step: 'disk', message: 'Compiling the library of Python' });
+  try {
+    const run = await fetchNativeTools([`${version}-minimal`], tools, options);
+    const env = { PYTHONHOME: join(tools, 'root/usr'), PYTHONPATH: '' };
+    // The file names that end up in messages are the guest's (-s, -p).
+    await run(`usr/bin/${version}`, ['-s', '-m', 'compileall', '-q', '-s', root, '-p', '/', join(root, 'usr/lib', version)], {
+      env,
+    });
+  } catch (error) {
+    if (!(error instanceof ShoalError && error.code === 'no-apt') && !(error instanceof ProgramError)) throw error;
+    options.onProgress?.({ step: 'disk', message: `Python’s library stays uncompiled: ${(error as Error).message}` });
+  }
+}
 
 async function makeDisk(root: string, { work, target }: BuildContext, options: ImageOptions): Promise<void> {
   options.onProgress?.({ step: 'disk', message: 'Making the disk' });

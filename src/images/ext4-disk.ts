@@ -4,10 +4,8 @@
  * Blocks are 4096 bytes, so that a page of a file is a page of the disk and guests share it. No journal and no checksums:
  * a guest writes to a layer that dies with it, and each would cost every guest instructions and memory.
  */
-import { mkdir, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { ShoalError } from '../base/errors.ts';
-import { PrivateApt, unpackPackage } from './apt.ts';
+import { fetchNativeTools } from './native-tools.ts';
 import type { ImageOptions } from './progress.ts';
 import { runProgram } from './run-program.ts';
 
@@ -71,31 +69,7 @@ async function findTools(options: DiskOptions): Promise<RunTool> {
   } catch (error) {
     if (!(error instanceof ShoalError && error.code === 'not-found')) throw error;
   }
-  return fetchTools(options);
-}
-
-/** Debian's e2fsprogs for this machine, run with the libraries of its own release and not with the machine's. */
-async function fetchTools(options: DiskOptions): Promise<RunTool> {
   options.onProgress?.({ step: 'disk', message: 'Fetching mke2fs, which this machine lacks' });
-  const architecture = (await runProgram('dpkg', ['--print-architecture'], { signal: options.signal })).trim();
-  const state = join(options.work, 'tools-apt');
-  const root = join(options.work, 'tools');
-  await mkdir(state);
-  await mkdir(root);
-  const apt = await PrivateApt.open(state, architecture, options);
-  for (const { file } of await apt.downloadWithDependencies(['e2fsprogs'])) await unpackPackage(file, root, options.signal);
-  const libraries: string[] = [];
-  let loader: string | undefined;
-  for (const name of await readdir(join(root, 'usr/lib'), { recursive: true })) {
-    if (/(^|\/)ld-linux[^/]*\.so\.\d$/.test(name)) loader = join(root, 'usr/lib', name);
-    if (/^[^/]+-linux-[^/]+$/.test(name)) libraries.push(join(root, 'usr/lib', name));
-  }
-  if (loader === undefined)
-    throw new ShoalError('no-apt', 'mke2fs is not on this machine and could not be fetched; install the package e2fsprogs.');
-  const program = loader;
-  return (tool, args, input) =>
-    runProgram(program, ['--library-path', libraries.join(':'), join(root, 'usr/sbin', tool), ...args], {
-      signal: options.signal,
-      ...(input === undefined ? {} : { input }),
-    });
+  const native = await fetchNativeTools(['e2fsprogs'], options.work, options);
+  return (tool, args, input) => native(`usr/sbin/${tool}`, args, input === undefined ? {} : { input });
 }
