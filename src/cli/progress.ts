@@ -21,7 +21,7 @@ export class Progress {
   show(text: string): void {
     if (this.#quiet || text === this.#shown) return;
     this.#shown = text;
-    if (this.#stream.isTTY) this.#stream.write(`\r\x1b[K${text.slice(0, (this.#stream.columns ?? 80) - 1)}`);
+    if (this.#stream.isTTY) this.#stream.write(`\r\x1b[K${text.slice(0, (this.#stream.columns || 80) - 1)}`);
     else this.#stream.write(`${text}\n`);
   }
 

@@ -16,8 +16,9 @@ export function onTerminal(): boolean {
   return process.stdin.isTTY === true && process.stdout.isTTY === true;
 }
 
+/** A terminal that does not know its size says 0. */
 export function terminalSize(): { columns: number; rows: number } {
-  return { columns: process.stdout.columns ?? 80, rows: process.stdout.rows ?? 24 };
+  return { columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 };
 }
 
 /** Connects our terminal with the guest's until the guest ends it or the user leaves with the escape key. */
@@ -45,6 +46,8 @@ export async function lendTerminal(guest: GuestTerminal): Promise<'ended' | 'lef
   for (const signal of signals) process.on(signal, onSignal);
   if (stdin.isTTY) stdin.setRawMode(true);
   stdin.on('data', onData);
+  // Somebody may have paused it before, and then a listener alone does not wake it.
+  stdin.resume();
   stdout.on('resize', onResize);
   onResize();
   try {

@@ -24,7 +24,7 @@ export function startDisplay(host: Host, model: DemoModel, mode: 'live' | 'lines
     model.pool = await host.memory();
     model.residentPeakBytes = Math.max(model.residentPeakBytes, model.pool.residentBytes);
     for (const guest of model.guests) guest.memory = await vms.find((vm) => vm.name === guest.name)?.memory();
-    if (mode === 'live') screen(renderScreen(model, process.stdout.columns ?? 80));
+    if (mode === 'live') screen(renderScreen(model, process.stdout.columns || 80));
   };
   const tick = (): void => {
     // A sample that takes longer than the interval is not overtaken.

@@ -34,6 +34,7 @@ function askKey(): Promise<boolean> {
     const timer = setTimeout(() => finish(false), OFFER_MS);
     stdin.setRawMode(true);
     stdin.on('data', onKey);
+    stdin.resume();
   });
 }
 
