@@ -14,7 +14,7 @@ import { World } from './world.ts';
 
 const OWNERS = 4;
 const THREADS = OWNERS + 2;
-const STEPS = 150;
+const STEPS = 130;
 /** Operations of each owner before the races begin, so that there is something to race for. */
 const WARM_UP = 12;
 /** After the world closes, everyone must have come to an end within this many turns: else something waits for ever. */
@@ -240,10 +240,13 @@ export class Simulator {
     world.closing = true;
     world.stopRefusing();
     const limit = this.#turns + CLOSING_TURNS;
-    while (this.#actors.some((actor) => actor.owner && !actor.done)) {
-      const actor = this.#actors[world.random.below(world.random.oneIn(6) ? this.#actors.length : OWNERS)];
+    let alive = this.#actors.filter((actor) => actor.owner !== null && !actor.done);
+    while (alive.length > 0) {
+      const among = world.random.oneIn(8) ? this.#actors : alive;
+      const actor = among[world.random.below(among.length)];
       assert(this.#turns < limit, `somebody waits for ever: ${this.#actors.map((each) => each.at).join(' ')}`);
       this.#advance(actor);
+      if (actor.done) alive = alive.filter((each) => each !== actor);
     }
     // The others may stand anywhere, also with a mutex: they go on until they are between two jobs.
     const others = this.#actors.slice(OWNERS);
