@@ -10,7 +10,7 @@ import { PAGE_SIZE, type VmIndex } from '../base/numbers.ts';
 import type { GuestPages, TlbControl } from '../cpu/guest-pages.ts';
 import type { DmaRange, GuestAccess, HoldResult } from '../devices/guest-access.ts';
 import { admitSteps } from '../host-memory/accounts.ts';
-import { refillSteps } from '../host-memory/allocation.ts';
+import { type FrameUse, refillSteps } from '../host-memory/allocation.ts';
 import { holdsCode, markCode } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/host-memory.ts';
 import type { Steps } from '../host-memory/steps.ts';
@@ -75,6 +75,8 @@ export class GuestMemory implements GuestPages, GuestAccess {
   dead = false;
   /** A shared leaf whose reference is to be dropped; 0 for none. */
   transitLeaf = 0;
+  /** What the frame is for that the VM waits for: which reserves it may be taken from. */
+  waitsFor: FrameUse = 'grow';
   #absentWanted = 0;
   #retries: (() => void)[] = [];
   readonly #halfwords: Uint16Array;
@@ -268,7 +270,7 @@ export class GuestMemory implements GuestPages, GuestAccess {
 
   *pollSteps(): Steps<void> {
     if (this.words[this.account + VM_TICKET] === 0 || this.dying || !this.host.waiterMayProceed(this.vm)) return;
-    yield* refillSteps(this.host, this.vm, 1, 1, 'grow');
+    yield* refillSteps(this.host, this.vm, 1, 1, this.waitsFor);
   }
 
   /** The VM has nothing to run: what it kept ready goes back. */

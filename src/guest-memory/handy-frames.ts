@@ -24,7 +24,10 @@ export function* frameInHandSteps(guest: GuestMemory, use: FrameUse): Steps<numb
   const { host, vm } = guest;
   const handy = takeHandy(host, vm);
   if (handy !== 0) return handy;
-  if (!(yield* refillSteps(host, vm, batchFor(guest), 1, use))) return 0;
+  if (!(yield* refillSteps(host, vm, batchFor(guest), 1, use))) {
+    guest.waitsFor = use;
+    return 0;
+  }
   return takeHandy(host, vm);
 }
 

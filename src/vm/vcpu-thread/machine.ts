@@ -37,6 +37,8 @@ const RUN_INSTRUCTIONS = 200_000;
 const WAIT_REPORT_MS = 50;
 /** Pages of image files that nobody maps, given up at once when a guest finds no memory. */
 const RECLAIM_FRAMES = 1024;
+/** A wait for what nobody rings for is tried again after this long, ms. */
+const WAIT_RETRY_MS = 2;
 /** DESIGN §4: an idle VM gives its handy frames back within 100 ms. */
 const IDLE_SETTLE_MS = 50;
 const TICKS_PER_MS = TIMEBASE_HZ / 1000;
@@ -91,6 +93,8 @@ export class Machine {
     if (!body || (this.#state !== 'running' && this.#state !== 'waiting')) return Number.POSITIVE_INFINITY;
     if (body.loader) return this.#wakeAt;
     if (body.memory.waiting && !this.#thread.host.waiterMayProceed(body.memory.vm)) return Number.POSITIVE_INFINITY;
+    // What it was refused is not there for an interrupt either.
+    if (this.#waitingSince !== Number.POSITIVE_INFINITY) return this.#wakeAt;
     if (body.hart.isInterruptPending()) return Number.NEGATIVE_INFINITY;
     return this.#wakeAt;
   }
@@ -155,7 +159,8 @@ export class Machine {
         break;
       case 'wait':
         this.#clock.stop();
-        if (!body.memory.waiting) this.#wakeAt = performance.now() + 1;
+        // Nobody rings for a table page, nor for frames that are free in chunks that this VM may not use: look again soon, and not at once.
+        if (!body.memory.waiting || this.#thread.host.waiterMayProceed(body.memory.vm)) this.#wakeAt = performance.now() + WAIT_RETRY_MS;
         this.#thread.cache.reclaim(RECLAIM_FRAMES);
         if (this.#waitingSince === Number.POSITIVE_INFINITY) this.#waitingSince = performance.now();
         break;

@@ -1,0 +1,60 @@
+import { describe, expect, it } from 'vitest';
+import type { FrameNumber } from '../base/numbers.ts';
+import { FILE_DOMAIN, type HostMemory } from '../host-memory/index.ts';
+import type { GuestMemory } from './guest-memory.ts';
+import { MUST_WAIT } from './page-entry.ts';
+import { guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
+
+const BREAK_RESERVE = 100;
+const EMERGENCY_RESERVE = 10;
+
+interface Drained {
+  readonly host: HostMemory;
+  readonly guest: GuestMemory;
+  readonly other: GuestMemory;
+}
+
+/** A pool in which `other` took all down to the emergency reserve; `guest` has a view of an image page at the start of its RAM. */
+function drained(): Drained {
+  const host = smallPool({ breakReserve: BREAK_RESERVE, emergencyReserve: EMERGENCY_RESERVE, handyBatch: 1 });
+  // A whole chunk of image pages, because free frames in it would be no use to a guest.
+  const [image] = host.allocateShared(FILE_DOMAIN, 512) as [FrameNumber];
+  const guest = guestOf(host);
+  const other = guestOf(host);
+  expect(guest.mapFileBacked(RAM, [image])).toBe('ok');
+  expect(other.mapFileBacked(RAM, new Array(BREAK_RESERVE).fill(image))).toBe('ok');
+  const left = (): number => host.poolMemory().framesByState.free;
+  for (let page = BREAK_RESERVE; left() > BREAK_RESERVE + EMERGENCY_RESERVE; page++) other.frameForWrite(RAM_PAGE + page);
+  for (let page = 0; page < BREAK_RESERVE; page++) other.frameForWrite(RAM_PAGE + page);
+  expect(left()).toBe(EMERGENCY_RESERVE);
+  return { host, guest, other };
+}
+
+function free({ other }: Drained, pages: number): void {
+  other.discard(RAM, pages * PAGE);
+  other.idle();
+}
+
+describe('waiting for memory', () => {
+  it('ends for a break of sharing as soon as its reserve has a frame', () => {
+    const pool = drained();
+    expect(pool.guest.frameForWrite(RAM_PAGE)).toBe(MUST_WAIT);
+    free(pool, 20);
+    expect(pool.host.waiterMayProceed(pool.guest.vm)).toBe(true);
+    pool.guest.poll();
+    expect(pool.guest.waiting).toBe(false);
+    expect(pool.guest.frameForWrite(RAM_PAGE)).toBeGreaterThan(0);
+  });
+
+  it('goes on for a new page until more than the reserves are there', () => {
+    const pool = drained();
+    expect(pool.guest.frameForWrite(RAM_PAGE + 1)).toBe(MUST_WAIT);
+    free(pool, BREAK_RESERVE);
+    pool.guest.poll();
+    expect(pool.guest.waiting).toBe(true);
+    free(pool, BREAK_RESERVE + 1);
+    pool.guest.poll();
+    expect(pool.guest.waiting).toBe(false);
+    expect(pool.guest.frameForWrite(RAM_PAGE + 1)).toBeGreaterThan(0);
+  });
+});
