@@ -160,7 +160,8 @@ export class Machine {
       case 'wait':
         this.#clock.stop();
         // Nobody rings for a table page, nor for frames that are free in chunks that this VM may not use: look again soon, and not at once.
-        if (!body.memory.waiting || this.#thread.host.waiterMayProceed(body.memory.vm)) this.#wakeAt = performance.now() + WAIT_RETRY_MS;
+        if (!body.memory.waiting || this.#thread.host.waiterMayProceed(body.memory.vm))
+          this.#wakeAt = performance.now() + WAIT_RETRY_MS;
         this.#thread.cache.reclaim(RECLAIM_FRAMES);
         if (this.#waitingSince === Number.POSITIVE_INFINITY) this.#waitingSince = performance.now();
         break;
