@@ -73,8 +73,8 @@ describe('a pool that is exhausted', () => {
       return waiting.length > 0 && others.every(({ vm, holds }) => waiting.includes(vm) || holds);
     });
     const { framesByState, poolBytes } = await machines.host.memory();
-    // Refused near the bottom: what is left are the reserves.
-    expect(framesByState.free * PAGE).toBeLessThan(poolBytes / 32);
+    // Refused near the bottom: what is left are the reserves, and frames that image pages left free in chunks of their own.
+    expect(framesByState.free * PAGE).toBeLessThan(poolBytes / 8);
     for (const vm of vms) expect(['waiting', 'running']).toContain(await stateOf(vm));
 
     await first.vm.kill();
