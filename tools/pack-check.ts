@@ -1,6 +1,6 @@
 /**
  * Packs the package from a copy of the checkout, installs it into an empty project as a stranger would, and uses it there: the command
- * answers, the module is imported by JavaScript, and TypeScript finds its types.
+ * answers and runs a guest, the module is imported by JavaScript, and TypeScript finds its types.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -9,6 +9,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+/** A boot, on a machine that is busy with other tests, and the image if it is not there yet. */
+const GUEST_MS_MAX = 300_000;
 const scratch = mkdtempSync(join(tmpdir(), 'shoal-pack-'));
 // The user of the package has Node 26 first in the path, as `engines` asks.
 const path = `${dirname(process.execPath)}:${process.env['PATH']}`;
@@ -21,6 +23,21 @@ function run(cwd: string, command: string, ...args: string[]): string {
     );
   }
   return result.stdout.trim();
+}
+
+/** A guest from the installed package alone: compiled workers, the agent's files, the image cache of this machine. */
+function runGuest(project: string): void {
+  const env = { ...process.env, PATH: path, SHOAL_SOCKET: join(scratch, 'host.sock') };
+  const shoal = join(project, 'node_modules/.bin/shoal');
+  const result = spawnSync(shoal, ['run', '-m', '256M', '--', 'sh', '-c', 'uname -m; exit 7'], {
+    cwd: project,
+    encoding: 'utf8',
+    env,
+    timeout: GUEST_MS_MAX,
+  });
+  if (result.status !== 7 || result.stdout.trim() !== 'riscv64') {
+    throw new Error(`pack: the guest gave ${result.status ?? result.signal}:\n${result.stdout}${result.stderr}`);
+  }
 }
 
 /** Copies what git knows of, so that packing never touches the checkout's own package.json. */
@@ -60,6 +77,8 @@ function useAsStranger(tarball: string): void {
   const said = run(project, join(project, 'node_modules/.bin/shoal'), '--version');
   if (!said.includes(version)) throw new Error(`pack: shoal --version says ${JSON.stringify(said)}, not ${version}`);
 
+  runGuest(project);
+
   writeFileSync(join(project, 'use.mjs'), "import { Host } from 'shoal';\nconsole.log(typeof Host.open, typeof Host.connect);\n");
   if (run(project, process.execPath, 'use.mjs') !== 'function function') throw new Error('pack: Host is not what it should be');
   writeFileSync(
@@ -87,7 +106,7 @@ try {
   if (name === undefined) throw new Error('pack: npm pack left no tarball');
   assertContents(join(scratch, name));
   useAsStranger(join(scratch, name));
-  console.log(`pack: ${name} installs, runs and has types`);
+  console.log(`pack: ${name} installs, runs a guest and has types`);
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }
