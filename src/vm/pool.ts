@@ -19,6 +19,8 @@ import type { DiskSpec, FromThread, MachineSpec, ThreadSetup, ToThread } from '.
 import { PoolVm } from './vm-handle.ts';
 
 const POOL_BYTES_MIN = 16 * CHUNK_SIZE;
+/** Bound of a vCPU thread's young heap: it makes little garbage, and unbounded keeps tens of MiB of it. */
+const YOUNG_HEAP_MB = 4;
 
 interface Thread {
   readonly worker: Worker;
@@ -188,7 +190,11 @@ class ThreadPool implements VmPool {
       threadIndex: index,
       io: this.#io.channels[index] as ThreadSetup['io'],
     };
-    const worker = new Worker(new URL('./vcpu-thread/worker.ts', import.meta.url), { workerData: setup, name: `vcpu${index}` });
+    const worker = new Worker(new URL('./vcpu-thread/worker.ts', import.meta.url), {
+      workerData: setup,
+      name: `vcpu${index}`,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_HEAP_MB },
+    });
     const thread: Thread = { worker, vms: 0 };
     this.#threads[index] = thread;
     await new Promise<void>((resolve, reject) => {
