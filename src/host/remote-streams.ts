@@ -25,7 +25,7 @@ export async function openExec(request: StreamRequest, exec: ExecRequest): Promi
   ]);
   const exit = readDownward(frames, streams, input)
     .then((payload): ExitStatus => parseJson(exitStatusSchema, payload))
-    .finally(() => connection.end());
+    .finally(() => leave(connection, frames));
   exit.catch(() => {});
   return {
     stdin: inputSink(connection, input),
@@ -43,7 +43,7 @@ export async function openConsole(request: StreamRequest, replayBytes: number): 
   const output = inboundStream(connection, FrameType.output);
   const input = new CreditWindow();
   readDownward(frames, new Map([[FrameType.output as number, output]]), input)
-    .finally(() => connection.end())
+    .finally(() => leave(connection, frames))
     .catch(() => {});
   return {
     input: inputSink(connection, input),
@@ -57,7 +57,7 @@ export async function readRemoteFile(request: StreamRequest, path: string): Prom
   const { connection, frames } = await open(request, { path });
   const output = inboundStream(connection, FrameType.output);
   readDownward(frames, new Map([[FrameType.output as number, output]]), undefined)
-    .finally(() => connection.end())
+    .finally(() => leave(connection, frames))
     .catch(() => {});
   return closingWhenLeft(output, connection);
 }
@@ -76,7 +76,7 @@ export async function writeRemoteFile(
     await sendWithCredit(connection, FrameType.input, data, window, 'stop');
     if (!connection.closed) await sendQuietly(connection, FrameType.inputEnd);
     await done;
-    connection.end();
+    leave(connection, frames);
   } catch (error) {
     // The source failed, or the host did: without `inputEnd` the host drops what it has.
     connection.destroy();
@@ -129,6 +129,13 @@ async function readDownward(
   } finally {
     input?.close();
   }
+}
+
+/** Ends our side after the last frame; the host then ends its own. */
+function leave(connection: FrameConnection, frames: AsyncIterator<Frame>): void {
+  connection.end();
+  // Read to the end, so that the connection can close.
+  frames.next().catch(() => {});
 }
 
 function readError(frame: Frame): ShoalError {

@@ -16,6 +16,9 @@ import {
 import type { GuestProcess, HostService } from './service.ts';
 import { toWire } from './wire-error.ts';
 
+/** A client that does not end its side after the last frame is cut off after so long. */
+const LINGER_MS = 10_000;
+
 const signalName = z.string().regex(/^SIG[A-Z0-9]{1,12}$/, 'must be a signal such as SIGTERM');
 
 export function serveExec(service: HostService, vm: string, connection: FrameConnection): Promise<void> {
@@ -171,13 +174,24 @@ function readSize(payload: Uint8Array): TerminalSize {
   return { columns: Math.max(1, view.getUint16(0)), rows: Math.max(1, view.getUint16(2)) };
 }
 
-/** Runs one stream and turns its failure into the last frame. A client that is gone is told nothing. */
+/**
+ * Runs one stream, turns its failure into the last frame, and waits until the client has read that and ends its side: closing earlier, while it
+ * still sends, would break the connection under what it has not read. A client that is gone is told nothing.
+ */
 async function answering(connection: FrameConnection, serve: (frames: AsyncIterator<Frame>) => Promise<void>): Promise<void> {
+  const frames = connection.frames();
   try {
-    await serve(connection.frames());
+    await serve(frames);
   } catch (error) {
     if (!connection.closed) await connection.sendJson(FrameType.error, toWire(error)).catch(() => {});
   }
+  const impatient = setTimeout(() => connection.destroy(), LINGER_MS);
+  try {
+    while (!connection.closed && !(await frames.next()).done);
+  } catch {
+    // It is gone already.
+  }
+  clearTimeout(impatient);
 }
 
 async function opening(frames: AsyncIterator<Frame>): Promise<Uint8Array> {
