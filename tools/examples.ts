@@ -1,4 +1,4 @@
-/** Runs every file of examples/ as a reader would, one after the other; fails with the first that fails. The README shows them. */
+/** Runs every file of examples/ as a reader would, one after the other; fails with the first that fails. The README shows the first. */
 import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { join } from 'node:path';
