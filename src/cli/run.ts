@@ -17,6 +17,9 @@ interface RunFlags extends MachineFlags, CommandFlags {
   quiet?: true;
 }
 
+/** Longest time for removing a machine that was being started, or ending an image's build. */
+const ABORT_GRACE_MS = 5000;
+
 /** The best shell that the guest has. */
 const SHELL = ['sh', '-c', 'if command -v bash >/dev/null; then exec bash -l; else exec sh -l; fi'];
 
@@ -54,7 +57,7 @@ async function run(image: string | undefined, words: readonly string[], flags: R
   let vm: Vm | undefined;
   let keep = flags.detach === true || flags.name !== undefined;
   try {
-    vm = await startMachine(image, flags, progress, controller.signal);
+    vm = await unlessAborted(startMachine(image, flags, progress, controller.signal), controller.signal, ABORT_GRACE_MS);
     if (flags.detach) await runDetached(vm, words, flags);
     else process.exitCode = await runAttached(vm, words, flags, progress, controller.signal);
   } catch (error) {
@@ -90,7 +93,7 @@ async function runAttached(
   signal: AbortSignal,
 ): Promise<number> {
   if (onTerminal()) progress.show(`${vm.name} is booting…`);
-  await untilReady(vm, signal);
+  await unlessAborted(vm.ready(), signal, 0);
   progress.clear();
   return runInVm(vm, words.length > 0 ? words : SHELL, flags);
 }
@@ -100,11 +103,14 @@ async function runDetached(vm: Vm, words: readonly string[], flags: RunFlags): P
   process.stdout.write(`${vm.name}\n`);
 }
 
-async function untilReady(vm: Vm, signal: AbortSignal): Promise<void> {
+/** Ctrl-C ends every wait, whatever the host does; `work` that tidies up by itself gets `graceMs` for it. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal, graceMs: number): Promise<T> {
   const aborted = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(new CliError('', ExitCode.interrupted)), { once: true });
+    const interrupted = (): void => void setTimeout(() => reject(new CliError('', ExitCode.interrupted)), graceMs);
+    if (signal.aborted) interrupted();
+    else signal.addEventListener('abort', interrupted, { once: true });
   });
-  await Promise.race([vm.ready(), aborted]);
+  return Promise.race([work, aborted]);
 }
 
 async function stateOf(vm: Vm): Promise<string | undefined> {

@@ -4,7 +4,7 @@
  * An image is opened read-only and must not change while it is in use: its pages are shared between machines and read again
  * at any time. Whoever opens it again finds out here, whoever reads it in the I/O thread.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { ShoalError } from '../base/errors.ts';
 import { checkOf } from './io/file-check.ts';
 import { type SharedImage, tableBytes } from './shared-image.ts';
@@ -43,7 +43,7 @@ export class ImageStore {
     }
     if (!stats.isFile() || stats.size === 0n) {
       closeSync(file);
-      throw new ShoalError('bad-disk', `${path} is ${stats.isFile() ? 'empty' : 'not a file'}: give a raw image file.`);
+      throw new ShoalError('bad-disk', `${path} is ${stats.isFile() ? 'empty' : 'not a regular file'}.`);
     }
     const bytes = Number(stats.size);
     const table = new SharedArrayBuffer(tableBytes(bytes));
@@ -82,7 +82,8 @@ export class ImageStore {
 
 function openFile(path: string): number {
   try {
-    return openSync(path, 'r');
+    // Without O_NONBLOCK a named pipe that nobody writes would stop this thread, and with it the whole host.
+    return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     throw new ShoalError('bad-disk', `${path} cannot be opened: ${reasonOf(error)}.`, { cause: error });
   }

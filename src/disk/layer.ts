@@ -27,7 +27,7 @@ export class LayerFile {
 
 /** Makes an empty layer for a disk of `bytes` bytes. @throws ShoalError `no-space` */
 export function createLayer(directory: string, bytes: number): LayerFile {
-  const path = join(directory, `layer-${randomUUID()}`);
+  const path = join(directory, `shoal-layer-${randomUUID()}`);
   try {
     const file = openSync(path, 'wx+', 0o600);
     unlinkSync(path);

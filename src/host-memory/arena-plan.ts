@@ -51,10 +51,9 @@ export function planArena(plan: ArenaPlan): ArenaMap {
     arenaBytes = needed;
   }
   if (arenaBytes > ARENA_MAX || framesStart > ARENA_MAX / 2) {
-    const most = Math.floor((ARENA_MAX - framesStart) / CHUNK_SIZE) * 2;
     throw new ShoalError(
       'bad-argument',
-      `A pool of ${poolBytes / 2 ** 20} MiB does not fit one 4 GiB arena; at most about ${most} MiB do.`,
+      `A pool of ${poolBytes / 2 ** 20} MiB does not fit one 4 GiB arena; 4G gives as much as does.`,
     );
   }
   const zeroFrameAt = afterFrameTable(arenaBytes);

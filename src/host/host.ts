@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { ShoalError } from '../base/errors.ts';
 import { MAX_THREADS } from '../layout/arena.ts';
 import type { PoolMemory } from '../vm/types.ts';
-import { LocalService } from './local-service.ts';
+import { LocalService, unlessAborted } from './local-service.ts';
 import { type CreateOptions, machineSpec } from './machine-spec.ts';
 import type { HostInfo } from './protocol.ts';
 import { RemoteService } from './remote-service.ts';
@@ -59,11 +59,11 @@ export class Host implements AsyncDisposable {
     return new Vm(this.#service, await this.#service.create(await machineSpec(options)));
   }
 
-  /** `create` and `start`. Commands wait for the boot by themselves. */
+  /** `create` and `start`. Commands wait for the boot by themselves. A start that `signal` gives up leaves no machine. */
   async run(options: CreateOptions = {}): Promise<Vm> {
     const vm = await this.create(options);
     try {
-      await vm.start();
+      await unlessAborted(vm.start(), options.signal);
     } catch (error) {
       await vm.remove().catch(() => {});
       throw error;

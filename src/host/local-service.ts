@@ -115,7 +115,7 @@ export class LocalService implements HostService {
 
   async wait(name: string, signal?: AbortSignal): Promise<VmInfo> {
     const vm = this.#find(name);
-    await untilAborted(vm.handle.ended, signal);
+    await unlessAborted(vm.handle.ended, signal);
     return vm.info;
   }
 
@@ -189,7 +189,8 @@ export class LocalService implements HostService {
   }
 }
 
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+/** What `work` gives, or `aborted` as soon as the signal says so. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
   const aborted = new ShoalError('aborted', 'The wait was given up.');
   if (signal.aborted) throw aborted;

@@ -24,6 +24,9 @@ import { openConsole, openExec, readRemoteFile, type StreamRequest, writeRemoteF
 import type { ConsoleAttachment, GuestProcess, HostService, VmAction } from './service.ts';
 import { fromWire } from './wire-error.ts';
 
+/** A host answers who it is at once, unless it hangs or is stopped. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
 const errorAnswer = z.object({ error: z.unknown() });
 
 export class RemoteService implements HostService {
@@ -35,10 +38,10 @@ export class RemoteService implements HostService {
     this.#socket = socket;
   }
 
-  /** Throws `host-unreachable` when nobody answers on `socket`, `protocol` when a host of another version does. */
+  /** Throws `host-unreachable` when nobody answers on `socket` in time, `protocol` when a host of another version does. */
   static async connect(socket: string): Promise<RemoteService> {
     const service = new RemoteService(socket);
-    const info = await service.info();
+    const info = await service.#greet();
     if (info.protocol !== PROTOCOL_VERSION) {
       throw new ShoalError(
         'protocol',
@@ -46,6 +49,20 @@ export class RemoteService implements HostService {
       );
     }
     return service;
+  }
+
+  async #greet(): Promise<HostInfo> {
+    const late = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
+    try {
+      return await this.#json('GET', '/host', hostInfoSchema, undefined, late);
+    } catch (error) {
+      if (!late.aborted) throw error;
+      throw new ShoalError(
+        'host-unreachable',
+        `The host on ${this.#socket} did not answer within ${CONNECT_TIMEOUT_MS / 1000} s; if it hangs, kill it and try again.`,
+        { cause: error },
+      );
+    }
   }
 
   info(): Promise<HostInfo> {

@@ -2,9 +2,7 @@
  * The pool: one arena, the I/O thread, the vCPU threads, and the VMs that live on them. This is the main thread's side; it takes no lock
  * and never blocks. A VM is pinned to the vCPU thread that had the fewest VMs when it was created.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
 import { DECODE_CACHE_BYTES } from '../cpu/index.ts';
@@ -44,10 +42,7 @@ export async function openVmPool(options: VmPoolOptions): Promise<VmPool> {
     throw new ShoalError('bad-argument', `A pool has 1 to ${MAX_THREADS} vCPU threads, not ${threadCount}.`);
   }
   if (!(options.memoryBytes >= POOL_BYTES_MIN)) {
-    throw new ShoalError(
-      'bad-argument',
-      `A pool of ${options.memoryBytes} bytes is too small; give at least ${POOL_BYTES_MIN / 2 ** 20} MiB.`,
-    );
+    throw new ShoalError('bad-argument', `The pool is too small; give at least ${POOL_BYTES_MIN / 2 ** 20} MiB.`);
   }
   const host = HostMemory.create({
     poolBytes: Math.floor(options.memoryBytes / CHUNK_SIZE) * CHUNK_SIZE,
@@ -62,7 +57,6 @@ class ThreadPool implements VmPool {
   readonly #host: HostMemory;
   readonly #io: IoThread;
   readonly #images = new ImageStore();
-  readonly #directory: string;
   readonly #threads: Thread[] = [];
   readonly #entries = new Map<number, Entry>();
   readonly #domains = new Map<string, number>();
@@ -72,10 +66,9 @@ class ThreadPool implements VmPool {
   #nextVm = 1;
   #closing: Promise<void> | null = null;
 
-  private constructor(host: HostMemory, io: IoThread, directory: string) {
+  private constructor(host: HostMemory, io: IoThread) {
     this.#host = host;
     this.#io = io;
-    this.#directory = directory;
   }
 
   static async open(host: HostMemory, threadCount: number): Promise<VmPool> {
@@ -84,8 +77,7 @@ class ThreadPool implements VmPool {
       index: host.doorbell(index),
     }));
     const io = await IoThread.start({ memory: host.memory, doorbells });
-    const directory = await mkdtemp(join(tmpdir(), 'shoal-layers-'));
-    const pool = new ThreadPool(host, io, directory);
+    const pool = new ThreadPool(host, io);
     await Promise.all(Array.from({ length: threadCount }, (_, index) => pool.#startThread(index)));
     return pool;
   }
@@ -112,7 +104,8 @@ class ThreadPool implements VmPool {
       const disks = config.disks.map((disk): DiskSpec => {
         const image = open(disk.image);
         if (!disk.writable) return { image };
-        const layer = createLayer(this.#directory, image.bytes);
+        // It has no name once it is made, so that a host that is killed leaves nothing behind.
+        const layer = createLayer(tmpdir(), image.bytes);
         layers.push(layer);
         return { image, layer };
       });
@@ -178,7 +171,6 @@ class ThreadPool implements VmPool {
     for (const thread of this.#threads) this.#sender(thread)({ kind: 'close' });
     await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));
     await this.#io.close();
-    await rm(this.#directory, { recursive: true, force: true });
   }
 
   // ---- threads ----
