@@ -80,6 +80,12 @@ describe.each(['in process', 'over the socket'])('%s', (where) => {
     expect(stdout.equals(bytes)).toBe(true);
   });
 
+  test('a command that ends while its input still flows loses no output', async () => {
+    const input = Buffer.alloc(2 ** 20);
+    const results = await Promise.all(Array.from({ length: 20 }, () => vm.exec('echo out; exit 3', { stdin: input })));
+    for (const result of results) expect(result).toMatchObject({ exitCode: 3, stdout: 'out\n' });
+  });
+
   test('sixteen commands run at once', async () => {
     const begun = Date.now();
     const results = await Promise.all(Array.from({ length: 16 }, (_, i) => vm.exec(`sleep 0.5; echo ${i}`)));
