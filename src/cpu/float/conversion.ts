@@ -98,11 +98,7 @@ export function addNarrow(from: FloatContext, to: FloatContext): Callee<'i64'> {
   const a = operand(f, from.format, f.param<'i64'>(0));
   const mode = f.param<'i32'>(1);
   const sign = keep(f, signOf(from.format, a.bits));
-  f.if(isSpecial(from.format, a), () => {
-    returnIfNanOf(f, from, to, a);
-    f.ret(i64.or(signed(to.format, sign), to.format.infinity));
-  });
-  f.if(isZero(a), () => f.ret(signed(to.format, sign)));
+  returnUnlessNumber(f, from, to, a, sign);
   const { exponent, significand } = normalize(f, from.format, a);
   const rebiased = i32.add(exponent, to.format.bias - from.format.bias);
   f.emit(call(to.roundAndPack, sign, rebiased, i64.shl(significand, LEADING_BIT - from.format.fractionBits), mode));
@@ -114,11 +110,7 @@ export function addWiden(from: FloatContext, to: FloatContext): Callee<'i64'> {
   const f = from.m.fn(['i64'], 'i64');
   const a = operand(f, from.format, f.param<'i64'>(0));
   const sign = keep(f, signOf(from.format, a.bits));
-  f.if(isSpecial(from.format, a), () => {
-    returnIfNanOf(f, from, to, a);
-    f.ret(i64.or(signed(to.format, sign), to.format.infinity));
-  });
-  f.if(isZero(a), () => f.ret(signed(to.format, sign)));
+  returnUnlessNumber(f, from, to, a, sign);
   const { exponent, significand } = normalize(f, from.format, a);
   // The leading one adds the last 1 to the exponent field.
   const field = i64.shl(i64.ext_s(i32.add(exponent, to.format.bias - from.format.bias - 1)), to.format.fractionBits);
@@ -127,9 +119,20 @@ export function addWiden(from: FloatContext, to: FloatContext): Callee<'i64'> {
   return f;
 }
 
-function returnIfNanOf(f: Fn, from: FloatContext, to: FloatContext, a: { bits: Local<'i64'>; magnitude: Local<'i64'> }): void {
-  f.if(isNan(from.format, a), () => {
-    f.if(isSignalling(from.format, a), () => raise(f, from, FLAG.invalid));
-    f.ret(i64.const(to.format.canonicalNan));
+/** Between formats NaN, infinity and zero need no arithmetic: they are returned here. */
+function returnUnlessNumber(
+  f: Fn,
+  from: FloatContext,
+  to: FloatContext,
+  a: { bits: Local<'i64'>; magnitude: Local<'i64'> },
+  sign: I32,
+): void {
+  f.if(isSpecial(from.format, a), () => {
+    f.if(isNan(from.format, a), () => {
+      f.if(isSignalling(from.format, a), () => raise(f, from, FLAG.invalid));
+      f.ret(i64.const(to.format.canonicalNan));
+    });
+    f.ret(i64.or(signed(to.format, sign), to.format.infinity));
   });
+  f.if(isZero(a), () => f.ret(signed(to.format, sign)));
 }
