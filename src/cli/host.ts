@@ -1,6 +1,7 @@
 /** `shoal host`: the process that owns the pool. */
 import { Command, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import { ShoalError } from '../base/errors.ts';
+import type { HostEvent } from '../host/protocol.ts';
 import { formatSize } from '../host/size.ts';
 import { connect, startHost, tryConnect } from './connection.ts';
 import { countOption, sizeOption } from './options.ts';
@@ -53,7 +54,21 @@ async function runHost(flags: HostFlags): Promise<void> {
       void host.close();
     });
   }
+  void tellEvents(host.service.events());
   await host.closed;
+}
+
+/** On stderr, which is the log of a detached host. */
+async function tellEvents(events: AsyncIterable<HostEvent>): Promise<void> {
+  for await (const event of events) {
+    if (event.kind === 'memory-available') process.stderr.write('memory: no machine waits any more\n');
+    else {
+      const names = event.waiting.join(', ');
+      process.stderr.write(
+        `memory: the pool is exhausted and ${names} wait; stop a machine, or start a host with a larger pool\n`,
+      );
+    }
+  }
 }
 
 async function detachHost(flags: HostFlags): Promise<void> {

@@ -49,6 +49,20 @@ describe.each(['in process', 'over the socket'])('%s', (where) => {
     vm = await makeVm(host, `vm-${suffix}`);
   });
 
+  test('says when machines wait for memory, until nobody listens', async () => {
+    const events = host.events();
+    const first = events.next();
+    while (pool.listeners === 0) await sleep(5);
+    const exhausted = { kind: 'memory-exhausted', waiting: ['a', 'b'], allWait: true } as const;
+    pool.emit(exhausted);
+    expect((await first).value).toEqual(exhausted);
+    const second = events.next();
+    pool.emit({ kind: 'memory-available' });
+    expect((await second).value).toEqual({ kind: 'memory-available' });
+    await events.return?.();
+    while (pool.listeners > 0) await sleep(5);
+  });
+
   test('a command gives its output and its exit code, and a non-zero one does not throw', async () => {
     expect(await vm.exec('echo out; echo err >&2; exit 7')).toEqual({
       exitCode: 7,

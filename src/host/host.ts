@@ -5,7 +5,7 @@ import { MAX_THREADS } from '../layout/arena.ts';
 import type { PoolMemory } from '../vm/types.ts';
 import { LocalService, unlessAborted } from './local-service.ts';
 import { type CreateOptions, machineSpec } from './machine-spec.ts';
-import type { HostInfo } from './protocol.ts';
+import type { HostEvent, HostInfo } from './protocol.ts';
 import { RemoteService } from './remote-service.ts';
 import type { HostService } from './service.ts';
 import { parseSize, type Size } from './size.ts';
@@ -84,6 +84,14 @@ export class Host implements AsyncDisposable {
   /** The pool by state. Frames are of 4096 bytes. */
   memory(): Promise<PoolMemory> {
     return this.#service.memory();
+  }
+
+  /**
+   * What happens to the host as a whole, from now on: `memory-exhausted` when machines wait for memory that nobody gives back, and
+   * `memory-available` when none waits any more. Ends with `signal`, or with the host.
+   */
+  events(options: { signal?: AbortSignal } = {}): AsyncIterableIterator<HostEvent> {
+    return this.#service.events(options.signal);
   }
 
   /** In process: powers all machines off and frees the pool. Connected: lets go of the host, which goes on. */

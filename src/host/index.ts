@@ -7,6 +7,6 @@ export type { FileRead, VmFiles } from './files.ts';
 export { type ConnectOptions, Host, type HostOptions } from './host.ts';
 export type { BuildProgress, CreateOptions } from './machine-spec.ts';
 export type { OutputStream } from './output.ts';
-export type { FileEntry, FileStat, HostInfo, VmInfo } from './protocol.ts';
+export type { FileEntry, FileStat, HostEvent, HostInfo, VmInfo } from './protocol.ts';
 export type { Size } from './size.ts';
 export type { Vm } from './vm.ts';

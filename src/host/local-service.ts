@@ -9,6 +9,7 @@ import {
   type ExecRequest,
   type FileEntry,
   type FileStat,
+  type HostEvent,
   type HostInfo,
   PROTOCOL_VERSION,
   parse,
@@ -49,6 +50,36 @@ export class LocalService implements HostService {
 
   memory(): Promise<PoolMemory> {
     return this.#pool.memory();
+  }
+
+  async *events(signal?: AbortSignal): AsyncIterableIterator<HostEvent> {
+    const queue: HostEvent[] = [];
+    let wake: () => void = () => {};
+    let ended = false;
+    const end = (): void => {
+      ended = true;
+      wake();
+    };
+    const unsubscribe = this.#pool.onEvent((event) => {
+      queue.push(event);
+      wake();
+    });
+    this.onClose(end);
+    signal?.addEventListener('abort', end);
+    try {
+      while (!ended && !signal?.aborted) {
+        const event = queue.shift();
+        if (event) yield event;
+        else {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+      }
+    } finally {
+      unsubscribe();
+      signal?.removeEventListener('abort', end);
+    }
   }
 
   get count(): number {

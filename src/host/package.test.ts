@@ -28,6 +28,7 @@ test('types', () => {
       "FileRead",
       "FileStat",
       "Host",
+      "HostEvent",
       "HostInfo",
       "HostOptions",
       "OutputStream",
@@ -54,6 +55,7 @@ test('methods of a host and of a machine', () => {
     [
       "close",
       "create",
+      "events",
       "info",
       "memory",
       "run",

@@ -48,6 +48,15 @@ export const vmInfoSchema = z.object({
 });
 export type VmInfo = z.infer<typeof vmInfoSchema>;
 
+/** What happens to the host as a whole. */
+export const hostEventSchema = z.discriminatedUnion('kind', [
+  /** These machines have waited for memory for a second; `allWait`: none is left that could give some back by itself. */
+  z.object({ kind: z.literal('memory-exhausted'), waiting: z.array(z.string()).readonly(), allWait: z.boolean() }),
+  /** No machine waits for memory any more. */
+  z.object({ kind: z.literal('memory-available') }),
+]);
+export type HostEvent = z.infer<typeof hostEventSchema>;
+
 export const vmMemorySchema = z.object({
   promisedBytes: bytes,
   zeroBytes: bytes,

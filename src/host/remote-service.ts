@@ -1,5 +1,6 @@
 /** A host in another process: the same `HostService`, spoken over its Unix socket. Every answer is parsed by its schema. */
 import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { ShoalError } from '../base/errors.ts';
 import type { PoolMemory, VmMemory } from '../vm/types.ts';
@@ -9,7 +10,9 @@ import {
   type FileStat,
   fileEntrySchema,
   fileStatSchema,
+  type HostEvent,
   type HostInfo,
+  hostEventSchema,
   hostInfoSchema,
   PROTOCOL_HEADER,
   PROTOCOL_VERSION,
@@ -71,6 +74,24 @@ export class RemoteService implements HostService {
 
   memory(): Promise<PoolMemory> {
     return this.#json('GET', '/memory', poolMemorySchema);
+  }
+
+  async *events(signal?: AbortSignal): AsyncIterableIterator<HostEvent> {
+    const { outgoing, answer } = this.#request('GET', '/events', {}, signal);
+    outgoing.end();
+    try {
+      const incoming = await answer;
+      // Whoever stops listening cuts the connection; what the stream says of that is no news.
+      incoming.on('error', () => {});
+      for await (const line of createInterface({ input: incoming })) {
+        yield parse(hostEventSchema, JSON.parse(line), 'protocol');
+      }
+    } catch (error) {
+      if (signal?.aborted || this.#closed) return;
+      throw this.#lost(error, signal);
+    } finally {
+      outgoing.destroy();
+    }
   }
 
   list(): Promise<VmInfo[]> {

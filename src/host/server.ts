@@ -75,6 +75,10 @@ function hostApp(service: LocalService): Hono<Env> {
 function addHostRoutes(app: Hono<Env>, service: LocalService): void {
   app.get('/host', async (c) => c.json(await service.info()));
   app.get('/memory', async (c) => c.json(await service.memory()));
+  app.get('/events', (c) => {
+    void streamEvents(service, c.env.outgoing as ServerResponse);
+    return RESPONSE_ALREADY_SENT;
+  });
   app.post('/shutdown', (c) => {
     // Answer first: closing cuts this connection.
     setImmediate(() => void service.shutdown());
@@ -122,6 +126,16 @@ function addFileRoutes(app: Hono<Env>, service: LocalService): void {
     await service.removeFile(c.req.param('vm'), path, recursive);
     return c.json({});
   });
+}
+
+/** One event a line, until the client or the host goes. Events are rare and small, so nothing bounds them but the socket. */
+async function streamEvents(service: LocalService, outgoing: ServerResponse): Promise<void> {
+  const gone = new AbortController();
+  outgoing.on('close', () => gone.abort());
+  outgoing.writeHead(200, { 'content-type': 'application/x-ndjson' });
+  outgoing.flushHeaders();
+  for await (const event of service.events(gone.signal)) outgoing.write(`${JSON.stringify(event)}\n`);
+  outgoing.end();
 }
 
 function openStream(

@@ -3,7 +3,17 @@
  * are written against this interface alone, so that both behave the same. Not public itself.
  */
 import type { PoolMemory, VmMemory } from '../vm/types.ts';
-import type { ExecRequest, ExitStatus, FileEntry, FileStat, HostInfo, TerminalSize, VmInfo, VmSpec } from './protocol.ts';
+import type {
+  ExecRequest,
+  ExitStatus,
+  FileEntry,
+  FileStat,
+  HostEvent,
+  HostInfo,
+  TerminalSize,
+  VmInfo,
+  VmSpec,
+} from './protocol.ts';
 
 /** A command in a guest. Each stream stalls alone when it is not read. */
 export interface GuestProcess {
@@ -40,6 +50,8 @@ export type VmAction = 'start' | 'pause' | 'resume' | 'reset' | 'kill';
 export interface HostService {
   info(): Promise<HostInfo>;
   memory(): Promise<PoolMemory>;
+  /** From now on, until `signal` or the end of the host. */
+  events(signal?: AbortSignal): AsyncIterableIterator<HostEvent>;
   list(): Promise<VmInfo[]>;
   create(spec: VmSpec): Promise<VmInfo>;
   inspect(vm: string): Promise<VmInfo>;

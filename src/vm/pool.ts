@@ -16,6 +16,8 @@ import type { PoolEvent, PoolMemory, VmConfig, VmHandle, VmPool, VmPoolOptions }
 import type { DiskSpec, FromThread, MachineSpec, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
 import { PoolVm } from './vm-handle.ts';
 
+/** An empty pool collects its garbage so long after its last VM went, ms. */
+const COLLECT_AFTER_MS = 1000;
 const POOL_BYTES_MIN = 16 * CHUNK_SIZE;
 /** Bound of a vCPU thread's young heap: it makes little garbage, and unbounded keeps tens of MiB of it. */
 const YOUNG_HEAP_MB = 4;
@@ -144,6 +146,7 @@ class ThreadPool implements VmPool {
       entry.thread.vms--;
       this.#entries.delete(number);
       this.#closeFiles(entry.images, entry.layers);
+      if (this.#entries.size === 0) setTimeout(() => this.#entries.size === 0 && globalThis.gc?.(), COLLECT_AFTER_MS).unref();
       return;
     }
   }

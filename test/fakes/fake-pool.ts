@@ -11,7 +11,17 @@ import { PassThrough } from 'node:stream';
 import { ShoalError } from '../../src/base/errors.ts';
 import type { AgentProcess, GuestAgent } from '../../src/host/guest-agent.ts';
 import type { ExecRequest, FileEntry, FileStat } from '../../src/host/protocol.ts';
-import type { PoolMemory, PortChannel, VmConfig, VmEvent, VmHandle, VmMemory, VmPool, VmState } from '../../src/vm/types.ts';
+import type {
+  PoolEvent,
+  PoolMemory,
+  PortChannel,
+  VmConfig,
+  VmEvent,
+  VmHandle,
+  VmMemory,
+  VmPool,
+  VmState,
+} from '../../src/vm/types.ts';
 
 export class FakePool implements VmPool {
   readonly machines = new Set<FakeVm>();
@@ -44,8 +54,19 @@ export class FakePool implements VmPool {
     };
   }
 
-  onEvent(): () => void {
-    return () => {};
+  readonly #listeners = new Set<(event: PoolEvent) => void>();
+
+  onEvent(listener: (event: PoolEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+
+  emit(event: PoolEvent): void {
+    for (const listener of this.#listeners) listener(event);
   }
 
   async close(): Promise<void> {
