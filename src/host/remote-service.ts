@@ -1,6 +1,5 @@
 /** A host in another process: the same `HostService`, spoken over its Unix socket. Every answer is parsed by its schema. */
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { ShoalError } from '../base/errors.ts';
 import type { PoolMemory, VmMemory } from '../vm/types.ts';
@@ -80,11 +79,12 @@ export class RemoteService implements HostService {
     const { outgoing, answer } = this.#request('GET', '/events', {}, signal);
     outgoing.end();
     try {
-      const incoming = await answer;
-      // Whoever stops listening cuts the connection; what the stream says of that is no news.
-      incoming.on('error', () => {});
-      for await (const line of createInterface({ input: incoming })) {
-        yield parse(hostEventSchema, JSON.parse(line), 'protocol');
+      const decoder = new TextDecoder();
+      let text = '';
+      for await (const chunk of await answer) {
+        const lines = (text + decoder.decode(chunk as Buffer, { stream: true })).split('\n');
+        text = lines.pop() as string;
+        for (const line of lines) yield parse(hostEventSchema, JSON.parse(line), 'protocol');
       }
     } catch (error) {
       if (signal?.aborted || this.#closed) return;
