@@ -3,6 +3,7 @@
  * started again gets a new handle from the same specification; its id, name and place in the list stay.
  */
 import { ShoalError } from '../base/errors.ts';
+import { panicOf } from '../vm/agent/index.ts';
 import type { VmConfig, VmHandle, VmPool } from '../vm/types.ts';
 import { ConsoleHub } from './console-hub.ts';
 import type { ConnectAgent, GuestAgent } from './guest-agent.ts';
@@ -154,7 +155,7 @@ export class LocalVm {
     let timer: NodeJS.Timeout | undefined;
     const lost = new Promise<never>((_, reject) => {
       const fail = (why: string): void =>
-        reject(new ShoalError('agent-unavailable', `“${this.name}” ${why}; see \`shoal logs ${this.name}\`.`));
+        reject(new ShoalError('agent-unavailable', `“${this.name}” ${why}${panicOf(handle)}; see \`shoal logs ${this.name}\`.`));
       timer = setTimeout(() => fail(`has no agent that answers within ${AGENT_TIMEOUT_MS / 1000} s`), AGENT_TIMEOUT_MS);
       void handle.ended.then(() => fail('stopped before its agent answered'));
     });

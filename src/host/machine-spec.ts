@@ -34,6 +34,8 @@ export interface BuildProgress {
 const DEFAULT_IMAGE = 'debian-mini';
 const DEFAULT_MEMORY = 256 * 2 ** 20;
 const KERNEL_ONLY_COMMAND_LINE = 'console=ttyS0';
+/** A kernel that panics ends its machine instead of spinning for ever. */
+const ALWAYS = 'panic=-1';
 
 /** @throws ShoalError as the image store does, and `bad-argument` for options that contradict each other. */
 export async function machineSpec(options: CreateOptions): Promise<VmSpec> {
@@ -49,7 +51,7 @@ export async function machineSpec(options: CreateOptions): Promise<VmSpec> {
       ...common,
       kernel: resolve(options.kernel),
       ...(options.initrd === undefined ? {} : { initrd: resolve(options.initrd) }),
-      commandLine: options.commandLine ?? KERNEL_ONLY_COMMAND_LINE,
+      commandLine: `${ALWAYS} ${options.commandLine ?? KERNEL_ONLY_COMMAND_LINE}`,
       disks,
       memoryBytes: memoryBytes(options.memory ?? DEFAULT_MEMORY),
     };
@@ -66,7 +68,7 @@ export async function machineSpec(options: CreateOptions): Promise<VmSpec> {
     image: image.name,
     kernel: image.kernel,
     initrd: image.initrd,
-    commandLine: options.commandLine === undefined ? image.commandLine : `${image.commandLine} ${options.commandLine}`,
+    commandLine: [ALWAYS, image.commandLine, options.commandLine].filter((words) => words !== undefined).join(' '),
     disks: [...image.disks, ...disks],
     memoryBytes: memoryBytes(options.memory ?? image.memoryBytes),
   };

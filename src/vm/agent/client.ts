@@ -4,17 +4,23 @@
  * The agent is a shell that reads code from port 1; this module composes the code and keeps the books: who runs, on which
  * ports, who waits for an answer. It is not the public API (see `host/`), and one guest has one client at a time.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ShoalError } from '../../base/errors.ts';
 import type { VmHandle } from '../types.ts';
 import { ControlChannel } from './control-channel.ts';
 import { AgentFiles } from './files.ts';
 import { Liveness } from './liveness.ts';
+import { panicOf } from './panic.ts';
 import { type Port, PortPool } from './port-pool.ts';
 import { AgentProcess, type ExitStatus, exitStatus } from './process.ts';
 import { type CommandOptions, composeCommand, quoteCode, type ShellCode, sh } from './shell-code.ts';
 
 const CONTROL_PORT = 1;
 const CONNECT_TIMEOUT_MS = 120_000;
+/** A guest that ends closes its ports a moment before its machine says so. */
+const ENDING_MS = 200;
+/** Linux takes no longer argument (MAX_ARG_STRLEN), and the code is one; some bytes are for what the agent puts before it. */
+const CODE_BYTES_MAX = 131_072 - 128;
 
 export interface StreamOptions {
   /** True: `stdin.write` and `stdin.end` reach the process. Default: it reads from /dev/null. */
@@ -111,6 +117,12 @@ export class AgentClient {
 
   /** The same for code that is composed already. */
   async execCode(code: ShellCode, options: StreamOptions = {}): Promise<AgentProcess> {
+    if (code.length > CODE_BYTES_MAX) {
+      throw new ShoalError(
+        'bad-argument',
+        `A command with its environment may have ${CODE_BYTES_MAX} bytes and this has ${code.length}; pass the rest by stdin or a file.`,
+      );
+    }
     const ports = await this.liveness.guard(this.ports.take(options.tty ? 1 : options.stdin ? 3 : 2, options.signal));
     const [output, error, input] = ports as [Port, Port?, Port?];
     const id = ++this.lastId;
@@ -192,7 +204,8 @@ export class AgentClient {
     void this.vm.ended.then((state) => this.fail(goneError(this.vm, state)));
     try {
       for await (const line of this.control.lines()) this.answer(line);
-      this.fail(goneError(this.vm, 'reset'));
+      await Promise.race([this.vm.ended, sleep(ENDING_MS)]);
+      this.fail(goneError(this.vm, 'its agent ended or it was reset'));
     } catch (error) {
       this.fail(error instanceof Error ? error : new Error(String(error)));
     }
@@ -237,6 +250,8 @@ export class AgentClient {
       exited.reject(error);
     }
     this.running.clear();
+    // Whoever connects anew needs the port.
+    this.control.close();
     this.ended.resolve(error);
   }
 }
@@ -246,4 +261,7 @@ async function guestCloses(port: Port): Promise<void> {
 }
 
 const goneError = (vm: VmHandle, how: string): ShoalError =>
-  new ShoalError('agent-unavailable', `The guest "${vm.config.name}" is gone (${how}), and with it everything that ran in it.`);
+  new ShoalError(
+    'agent-unavailable',
+    `The guest "${vm.config.name}" is gone (${how}), and with it everything that ran in it${panicOf(vm)}.`,
+  );

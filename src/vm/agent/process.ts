@@ -106,7 +106,13 @@ export class ProcessInput {
   async write(data: Uint8Array): Promise<void> {
     if (this.channel === undefined || this.finished)
       throw new ShoalError('wrong-state', 'This process has no open standard input.');
-    await this.liveness.guard(this.channel.write(this.tty ? encodeTerminalInput(data) : data));
+    try {
+      await this.liveness.guard(this.channel.write(this.tty ? encodeTerminalInput(data) : data));
+    } catch (error) {
+      // The guest closed the port: its process may have ended without our knowing yet. If the guest itself is gone, `exit` says so.
+      if (this.liveness.failure !== undefined) throw this.liveness.failure;
+      throw new ShoalError('wrong-state', 'The process reads no more input.', { cause: error });
+    }
   }
 
   /** End of input. On a terminal this types Ctrl-D, as closing would hang up. */

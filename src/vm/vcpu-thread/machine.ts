@@ -75,6 +75,9 @@ export class Machine {
   #idleSince = Number.POSITIVE_INFINITY;
   #waitingSince = Number.POSITIVE_INFINITY;
   #returnedBytes = 0;
+  /** What the kernel said on the serial port when it panicked. */
+  #panic = '';
+  #lastLine = '';
   /** Bytes of the serial port since the last look. */
   #serial: number[] = [];
 
@@ -169,7 +172,10 @@ export class Machine {
         this.#end({ state: 'stopped', reason: 'the guest powered off' });
         break;
       case 'reboot':
-        this.#end({ state: 'reset' });
+        this.#takeSerial();
+        // A kernel that panics restarts (panic=-1), and would for ever.
+        if (this.#panic === '') this.#end({ state: 'reset' });
+        else this.#end({ state: 'failed', reason: `the guest's kernel panicked: ${this.#panic}` });
         break;
       case 'stuck':
         this.#end({ state: 'failed', reason: body.hart.stuckReport });
@@ -190,7 +196,7 @@ export class Machine {
       again = body.devices.poll() || again;
       this.#reportReturned(body);
     }
-    if (this.#serial.length > 0) this.#log(Uint8Array.from(this.#serial.splice(0)));
+    this.#takeSerial();
     if (this.#ending) this.#tryEnd(this.#ending);
     return again;
   }
@@ -361,6 +367,8 @@ export class Machine {
     const body = this.#body;
     this.leave();
     this.#clock.stop();
+    this.#takeSerial();
+    this.#panic = '';
     if (body) {
       body.devices.reset();
       const freed = ending.state === 'reset' ? body.memory.reset() : body.memory.powerOff();
@@ -407,6 +415,15 @@ export class Machine {
     if (returned === this.#returnedBytes) return;
     this.#returnedBytes = returned;
     this.#thread.send({ kind: 'returned', vm: this.spec.vm, bytes: returned });
+  }
+
+  #takeSerial(): void {
+    if (this.#serial.length === 0) return;
+    const bytes = Uint8Array.from(this.#serial.splice(0));
+    const text = this.#lastLine + Buffer.from(bytes).toString('latin1');
+    this.#panic = /Kernel panic - not syncing: ([^\r\n]{1,200})[\r\n]/.exec(text)?.[1] ?? this.#panic;
+    this.#lastLine = text.slice(text.lastIndexOf('\n') + 1).slice(-300);
+    this.#log(bytes);
   }
 
   #log(bytes: Uint8Array): void {
