@@ -19,7 +19,20 @@ export function imageError(error: unknown, doing: string): Error {
     );
   }
   if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM') {
-    return new ShoalError('bad-argument', `No permission while ${doing}: ${error.message}.`, { cause: error });
+    return new ShoalError(
+      'bad-argument',
+      `No permission while ${doing}: ${error.message}; SHOAL_CACHE sets where images are kept.`,
+      {
+        cause: error,
+      },
+    );
+  }
+  if (code !== undefined && 'syscall' in error) {
+    return new ShoalError(
+      'bad-argument',
+      `The system refused while ${doing}: ${error.message}; check the file, or the folder for images (SHOAL_CACHE).`,
+      { cause: error },
+    );
   }
   return error;
 }
