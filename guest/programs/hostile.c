@@ -14,7 +14,7 @@
 #define VIRTIO 0x10001000ul
 #define SLOTS 8
 #define RING_SIZE 16
-#define ROUNDS 400
+#define ROUNDS 120
 
 /* The head of a RISC-V Linux image (Documentation/arch/riscv/boot-image-header.rst), then a stack and main. */
 __asm__(
@@ -77,7 +77,7 @@ static void access(uint64_t at) {
 
 static void hammer_registers(void) {
   static const uint64_t windows[] = { 0x10000000, 0x10101000, 0x101000, 0x0c000000, 0x0c002000, 0x0c200000, 0x0, 0x2000000, 0x100000, 0x40000000 };
-  for (int i = 0; i < 20000; i++) access(below(2) ? windows[below(sizeof windows / 8)] + below(0x1010) : VIRTIO + below(SLOTS * 0x1000));
+  for (int i = 0; i < 10000; i++) access(below(2) ? windows[below(sizeof windows / 8)] + below(0x1010) : VIRTIO + below(SLOTS * 0x1000));
 }
 
 static volatile uint32_t *slot_register(uint64_t slot, uint64_t offset) { return (volatile uint32_t *)(VIRTIO + slot * 0x1000 + offset); }
