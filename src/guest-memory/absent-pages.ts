@@ -5,6 +5,7 @@
 import { PAGE_SIZE } from '../base/numbers.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { HANDY_CLEAN } from '../host-memory/tables.ts';
+import { waitForTableSteps } from '../host-memory/waiters.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { frameInHandSteps, trimSteps } from './handy-frames.ts';
 import { gainFrame, loseContentSteps } from './page-change.ts';
@@ -37,7 +38,10 @@ export function* setAbsentSteps(guest: GuestMemory, page: number, handle: number
  */
 export function* bringSteps(guest: GuestMemory, page: number, handle: number, bytes: Uint8Array): Steps<'ok' | 'wait' | 'stale'> {
   const at = yield* ownEntrySteps(guest, page);
-  if (at === 0) return 'wait';
+  if (at === 0) {
+    yield* waitForTableSteps(guest.host, guest.vm);
+    return 'wait';
+  }
   yield 'absent:look';
   const entry = Atomics.load(guest.words, at);
   if (stateOf(entry) !== ABSENT || frameOf(entry) !== handle) return 'stale';

@@ -6,7 +6,7 @@
  * grants and stamps of a VM with an operation under way (`busy`) are not looked at.
  */
 import { InvariantError } from '../base/assert.ts';
-import { chunkEntry } from '../host-memory/chunk-set.ts';
+import { chunkEntry, classFreeFrames } from '../host-memory/chunk-set.ts';
 import {
   FRAME_FREE,
   FRAME_FREEING,
@@ -82,6 +82,8 @@ export class Auditor {
   /** Pages of the VM at hand, by state. */
   readonly #counts = new Int32Array(8);
   readonly #leaves = new Map<number, number>();
+  /** Free frames by domain and kind of their chunk, as the words from CLASS_FREE_FRAMES. */
+  readonly #classFree = new Int32Array(2 * t.DOMAIN_COUNT);
 
   constructor(host: HostMemory) {
     this.#host = host;
@@ -246,13 +248,16 @@ export class Auditor {
     const host = this.#host;
     const { words, map } = host;
     let free = 0;
+    let empty = 0;
     let releasing = 0;
+    this.#classFree.fill(0);
     // Frames in use, by state.
     const inUse = [0, 0, 0, 0];
     for (let chunk = 0; chunk < map.chunkCount; chunk++) {
       const entry = chunkEntry(host, chunk);
       if (!bytes && this.#isUntouched(entry)) {
         free += CHUNK_FRAMES;
+        empty += CHUNK_FRAMES;
         continue;
       }
       let freeHere = 0;
@@ -280,7 +285,15 @@ export class Auditor {
       same(words[entry + t.CHUNK_RELEASING_COUNT], releasingHere, 'releasing frames of chunk', chunk);
       free += freeHere;
       releasing += releasingHere;
+      const state = words[entry + t.CHUNK_STATE];
+      if (state === t.CHUNK_PRIVATE || state === t.CHUNK_SHARED)
+        this.#classFree[classFreeFrames(words[entry + t.CHUNK_DOMAIN], state) - t.CLASS_FREE_FRAMES] += freeHere;
+      else empty += freeHere;
     }
+    same(words[t.EMPTY_FRAMES], empty, 'free frames in empty chunks');
+    for (let i = 0; i < this.#classFree.length; i++)
+      if (words[t.CLASS_FREE_FRAMES + i] !== this.#classFree[i])
+        same(words[t.CLASS_FREE_FRAMES + i], this.#classFree[i], 'free frames of class', i);
     let changed = 0;
     for (let chunk = 0; chunk < map.chunkCount; chunk++) changed += words[chunkEntry(host, chunk) + t.CHUNK_CHANGED];
     same(words[t.CHANGED_CHUNKS], changed, 'changed chunks');
@@ -293,6 +306,7 @@ export class Auditor {
   /** Every frame is free and clean, and every count says so: nothing leads to any, see above. */
   #isUntouched(entry: number): boolean {
     const { words } = this.#host;
+    if (words[entry + t.CHUNK_STATE] !== t.CHUNK_FREE) return false;
     if (words[entry + t.CHUNK_FREE_COUNT] !== CHUNK_FRAMES || words[entry + t.CHUNK_DIRTY_COUNT] !== 0) return false;
     for (let i = 0; i < t.BITMAP_WORDS; i++)
       if ((words[entry + t.CHUNK_FREE_BITS + i] & words[entry + t.CHUNK_CLEAN_BITS + i]) !== -1) return false;

@@ -9,13 +9,14 @@
 import { PAGE_SIZE, type VmIndex } from '../base/numbers.ts';
 import type { GuestPages, TlbControl } from '../cpu/guest-pages.ts';
 import type { DmaRange, GuestAccess, HoldResult } from '../devices/guest-access.ts';
-import { admitSteps } from '../host-memory/accounts.ts';
-import { type FrameUse, refillSteps } from '../host-memory/allocation.ts';
+import { admitSteps, cancelWaitSteps } from '../host-memory/accounts.ts';
+import { refillSteps } from '../host-memory/allocation.ts';
+import { FRAME_USES } from '../host-memory/availability.ts';
 import { holdsCode, markCode } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/host-memory.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { freeTablePagesSteps } from '../host-memory/table-pages.ts';
-import { VM_EPOCH, VM_HANDY, VM_ROOT, VM_TICKET } from '../host-memory/tables.ts';
+import { VM_EPOCH, VM_HANDY, VM_ROOT, VM_TICKET, VM_WAITS_FOR, WAITS_FOR_TABLE } from '../host-memory/tables.ts';
 import type { VmMemory } from '../vm/types.ts';
 import { bringSteps, type PageSource, setAbsentSteps } from './absent-pages.ts';
 import { type AccessResult, readBytes, readNumber, writeBytesSteps } from './access.ts';
@@ -75,8 +76,6 @@ export class GuestMemory implements GuestPages, GuestAccess {
   dead = false;
   /** A shared leaf whose reference is to be dropped; 0 for none. */
   transitLeaf = 0;
-  /** What the frame is for that the VM waits for: which reserves it may be taken from. */
-  waitsFor: FrameUse = 'grow';
   #absentWanted = 0;
   #retries: (() => void)[] = [];
   readonly #halfwords: Uint16Array;
@@ -270,7 +269,10 @@ export class GuestMemory implements GuestPages, GuestAccess {
 
   *pollSteps(): Steps<void> {
     if (this.words[this.account + VM_TICKET] === 0 || this.dying || !this.host.waiterMayProceed(this.vm)) return;
-    yield* refillSteps(this.host, this.vm, 1, 1, this.waitsFor);
+    const waitsFor = this.words[this.account + VM_WAITS_FOR];
+    // A table page is taken by whoever needed it, when it tries again.
+    if (waitsFor === WAITS_FOR_TABLE) yield* cancelWaitSteps(this.host, this.vm);
+    else yield* refillSteps(this.host, this.vm, 1, 1, FRAME_USES[waitsFor]);
   }
 
   /** The VM has nothing to run: what it kept ready goes back. */

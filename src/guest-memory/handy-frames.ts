@@ -4,7 +4,8 @@
  * The stack lies in the VM's entry of host-memory and is charged to the VM. What the VM frees lands here first, so a page that is
  * freed and one that is needed soon after meet without the pool; above twice a batch the surplus goes back.
  */
-import { type FrameUse, giveBackSteps, refillSteps, takeHandy } from '../host-memory/allocation.ts';
+import { giveBackSteps, refillSteps, takeHandy } from '../host-memory/allocation.ts';
+import type { FrameUse } from '../host-memory/availability.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { HANDY_BATCH, HANDY_MAX, VM_HANDY, VM_PRIVATE, VM_PROMISED } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
@@ -24,11 +25,7 @@ export function* frameInHandSteps(guest: GuestMemory, use: FrameUse): Steps<numb
   const { host, vm } = guest;
   const handy = takeHandy(host, vm);
   if (handy !== 0) return handy;
-  if (!(yield* refillSteps(host, vm, batchFor(guest), 1, use))) {
-    guest.waitsFor = use;
-    return 0;
-  }
-  return takeHandy(host, vm);
+  return (yield* refillSteps(host, vm, batchFor(guest), 1, use)) ? takeHandy(host, vm) : 0;
 }
 
 /** Gives the surplus back when freeing made the stack deep. */

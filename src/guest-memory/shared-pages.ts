@@ -6,6 +6,7 @@ import { retainSteps } from '../host-memory/frame-table.ts';
 import { allocateSharedSteps, releaseManySteps } from '../host-memory/shared-frames.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { VM_DOMAIN, VM_TRANSIT_GAIN } from '../host-memory/tables.ts';
+import { waitForTableSteps } from '../host-memory/waiters.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { trimSteps } from './handy-frames.ts';
 import { countRom, loseContentSteps, setEntry } from './page-change.ts';
@@ -44,6 +45,7 @@ export function* mapFileBackedSteps(
     if (!(yield* retainSteps(guest.host, frames[i], -1))) return 'wait';
     if (yield* mapSharedSteps(guest, guest.ranges.pageOf(first + i), frames[i])) continue;
     yield* releaseManySteps(guest.host, [frames[i]]);
+    yield* waitForTableSteps(guest.host, guest.vm);
     return 'wait';
   }
   return 'ok';
@@ -60,6 +62,7 @@ export function* addRomSteps(guest: GuestMemory, address: number, bytes: Uint8Ar
   if (tables) frames = yield* allocateSharedSteps(host, words[account + VM_DOMAIN], count);
   if (frames === null) {
     guest.ranges.removeLast();
+    if (!tables) yield* waitForTableSteps(host, guest.vm);
     return 'wait';
   }
   for (let i = 0; i < count; i++) {

@@ -8,6 +8,7 @@
 import { becomePrivate, convertToPrivateSteps } from '../host-memory/frame-table.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { HANDY_CLEAN, VM_TRANSIT_REFERENCE } from '../host-memory/tables.ts';
+import { waitForTableSteps } from '../host-memory/waiters.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { frameInHandSteps, trimSteps } from './handy-frames.ts';
 import {
@@ -25,7 +26,10 @@ import { ownEntrySteps } from './page-table.ts';
 /** Secures the page for writing. The frame, NOT_RAM for ROM, or MUST_WAIT. */
 export function* secureForWriteSteps(guest: GuestMemory, page: number): Steps<number> {
   const at = yield* ownEntrySteps(guest, page);
-  if (at === 0) return MUST_WAIT;
+  if (at === 0) {
+    yield* waitForTableSteps(guest.host, guest.vm);
+    return MUST_WAIT;
+  }
   yield 'fault:look';
   const entry = Atomics.load(guest.words, at);
   if ((entry & ROM) !== 0) return NOT_RAM;

@@ -39,7 +39,7 @@ import {
   VM_THREAD,
   VM_TICKET,
 } from './tables.ts';
-import { leaveQueue, wakeFirst } from './waiters.ts';
+import { leaveQueue, wakeWaiters } from './waiters.ts';
 
 const MIB = 2 ** 20;
 
@@ -109,8 +109,8 @@ export function* cancelWaitSteps(host: HostMemory, vm: number): Steps<void> {
   yield* lock(host, LOCK_CHUNKS);
   yield 'waiters:cancel';
   leaveQueue(host, vm);
+  wakeWaiters(host);
   unlock(host, LOCK_CHUNKS);
-  wakeFirst(host);
   unlock(host, LOCK_ACCOUNTS);
 }
 

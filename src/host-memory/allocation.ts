@@ -5,10 +5,14 @@
  * reserve, `break` (un-sharing, image pages) at the emergency reserve, `emergency` nowhere. So a storm of breaks finds a bounded
  * amount kept for it, and what frees memory never waits for memory.
  *
+ * A free frame serves only the domain and kind whose chunk it lies in, unless its chunk is wholly free: every count of what there is
+ * for somebody is a count of those (availability.ts).
+ *
  * The common case takes one mutex. Only when the pool is short, or somebody waits already, are both taken.
  */
 import { assert } from '../base/assert.ts';
 import { CHUNK_FRAMES } from '../layout/arena.ts';
+import { FRAME_USES, type FrameUse } from './availability.ts';
 import { putFrame, takeFrames } from './chunk-set.ts';
 import { NO_PAGE } from './frame-entry.ts';
 import { becomePrivate, bumpCode, holdsCode } from './frame-table.ts';
@@ -16,10 +20,7 @@ import type { HostMemory } from './host-memory.ts';
 import { LOCK_ACCOUNTS, LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
 import {
-  BREAK_RESERVE,
   CHUNK_PRIVATE,
-  EMERGENCY_RESERVE,
-  FREE_FRAMES,
   HANDY_CLEAN,
   VM_CHARGED,
   VM_DOMAIN,
@@ -30,33 +31,19 @@ import {
   VM_TRANSIT_FRAME,
   WAITER_COUNT,
 } from './tables.ts';
-import { firstInLine, joinQueue, leaveQueue, wakeFirst } from './waiters.ts';
+import { grantable, joinQueue, leaveQueue, wakeWaiters, wakeWaitersSteps } from './waiters.ts';
 
-export type FrameUse = 'grow' | 'break' | 'emergency';
-
-/** Free frames that this use must leave in the pool. */
-function keptFrom(host: HostMemory, use: FrameUse): number {
-  if (use === 'emergency') return 0;
-  return host.words[EMERGENCY_RESERVE] + (use === 'grow' ? host.words[BREAK_RESERVE] : 0);
-}
-
-/** Free frames that this use may take now. A hint outside the critical section of "chunk set". */
-export const available = (host: HostMemory, use: FrameUse): number => Atomics.load(host.words, FREE_FRAMES) - keptFrom(host, use);
-
-/**
- * Moves up to `count` frames onto the VM's handy stack and charges them. "chunk set" is held. Returns how many: fewer than are free when the
- * rest lies in chunks of other domains.
- */
-function moveToHandy(host: HostMemory, vm: number, count: number): number {
+/** Moves `count` frames, which are there for it, onto the VM's handy stack and charges them. "chunk set" is held. */
+function moveToHandy(host: HostMemory, vm: number, count: number): void {
   const words = host.words;
   const entry = host.vmEntry(vm);
   const depth = words[entry + VM_HANDY];
   const at = entry + VM_HANDY_STACK + depth;
   const got = takeFrames(host, vm, words[entry + VM_DOMAIN], CHUNK_PRIVATE, count, words, at);
+  assert(got === count, `${count} free frames are counted for VM ${vm}, and ${got} are found`);
   for (let i = 0; i < got; i++) becomePrivate(host, words[at + i] & ~HANDY_CLEAN, vm, NO_PAGE);
   Atomics.add(words, entry + VM_CHARGED, got);
   Atomics.store(words, entry + VM_HANDY, depth + got);
-  return got;
 }
 
 /**
@@ -74,9 +61,9 @@ export function* refillSteps(host: HostMemory, vm: number, want: number, least: 
 
   yield* lock(host, LOCK_CHUNKS);
   yield 'refill:look';
-  let have = Math.min(want, available(host, use));
-  const mayTake = have >= least && (words[WAITER_COUNT] === 0 || use === 'emergency');
-  const quick = mayTake && moveToHandy(host, vm, have) >= least;
+  let have = words[WAITER_COUNT] === 0 ? Math.min(want, grantable(host, vm, use)) : 0;
+  const quick = have > 0 && have >= least;
+  if (quick) moveToHandy(host, vm, have);
   unlock(host, LOCK_CHUNKS);
   if (quick) return true;
 
@@ -84,15 +71,16 @@ export function* refillSteps(host: HostMemory, vm: number, want: number, least: 
   yield* lock(host, LOCK_ACCOUNTS);
   yield* lock(host, LOCK_CHUNKS);
   yield 'refill:queue';
-  have = Math.min(want, available(host, use));
-  const granted = have >= least && firstInLine(host, vm) && moveToHandy(host, vm, have) >= least;
+  have = Math.min(want, grantable(host, vm, use));
+  const granted = have >= least;
   if (granted) {
+    moveToHandy(host, vm, have);
     if (words[entry + VM_TICKET] !== 0) leaveQueue(host, vm);
+    wakeWaiters(host);
   } else {
-    joinQueue(host, vm, least + keptFrom(host, use));
+    joinQueue(host, vm, least, FRAME_USES.indexOf(use));
   }
   unlock(host, LOCK_CHUNKS);
-  if (granted) wakeFirst(host);
   unlock(host, LOCK_ACCOUNTS);
   return granted;
 }
@@ -115,15 +103,7 @@ export function* giveBackSteps(host: HostMemory, vm: number, count: number): Ste
   Atomics.sub(words, entry + VM_CHARGED, count);
   const somebodyWaits = words[WAITER_COUNT] !== 0;
   unlock(host, LOCK_CHUNKS);
-  if (somebodyWaits) yield* wakeWaiterSteps(host);
-}
-
-/** Tells the first waiter's thread that there may be frames now. */
-export function* wakeWaiterSteps(host: HostMemory): Steps<void> {
-  yield* lock(host, LOCK_ACCOUNTS);
-  yield 'waiters:wake';
-  wakeFirst(host);
-  unlock(host, LOCK_ACCOUNTS);
+  if (somebodyWaits) yield* wakeWaitersSteps(host);
 }
 
 /** Takes one handy frame into the VM's transit slot; HANDY_CLEAN is set when it is known to be zero. 0: the stack is empty. Owner only. */

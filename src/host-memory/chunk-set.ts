@@ -22,11 +22,13 @@ import {
   CHUNK_NEXT,
   CHUNK_PREVIOUS,
   CHUNK_PRIVATE,
-  CHUNK_RELEASING_COUNT,
   CHUNK_SET,
+  CHUNK_SHARED,
   CHUNK_STATE,
   CHUNK_WORDS,
+  CLASS_FREE_FRAMES,
   DIRTY_FREE_FRAMES,
+  EMPTY_FRAMES,
   EMPTY_SET,
   FRAMES_PEAK,
   FREE_FRAMES,
@@ -46,6 +48,34 @@ export const domainOfFrame = (host: HostMemory, frame: number): number =>
 /** True when the frame, which is in use, lies among private frames. */
 export const inPrivateChunk = (host: HostMemory, frame: number): boolean =>
   Atomics.load(host.words, chunkEntry(host, chunkOfFrame(host, frame)) + CHUNK_STATE) === CHUNK_PRIVATE;
+
+/** Word of the counter of free frames in the chunks of this domain and kind. */
+export const classFreeFrames = (domain: number, kind: number): number =>
+  CLASS_FREE_FRAMES + domain * 2 + (kind === CHUNK_PRIVATE ? 0 : 1);
+
+/** Word of the counter that this chunk's free frames count in. */
+function freeCounter(host: HostMemory, entry: number): number {
+  const state = host.words[entry + CHUNK_STATE];
+  const owned = state === CHUNK_PRIVATE || state === CHUNK_SHARED;
+  return owned ? classFreeFrames(host.words[entry + CHUNK_DOMAIN], state) : EMPTY_FRAMES;
+}
+
+/** Frames of this chunk become free, or (below 0) are not any more. */
+export function countFree(host: HostMemory, entry: number, frames: number): void {
+  host.words[entry + CHUNK_FREE_COUNT] += frames;
+  Atomics.add(host.words, freeCounter(host, entry), frames);
+  Atomics.add(host.words, FREE_FRAMES, frames);
+}
+
+/** A wholly free chunk changes hands: a domain claims it, or (CHUNK_FREE) it becomes nobody's. */
+export function handOver(host: HostMemory, entry: number, domain: number, state: number): void {
+  const words = host.words;
+  const before = freeCounter(host, entry);
+  words[entry + CHUNK_DOMAIN] = domain;
+  Atomics.store(words, entry + CHUNK_STATE, state);
+  Atomics.add(words, freeCounter(host, entry), CHUNK_FRAMES);
+  Atomics.sub(words, before, CHUNK_FRAMES);
+}
 
 /** The set where a chunk of this state, domain and fullness belongs; -1 when it is full or on its way out. */
 function setFor(host: HostMemory, entry: number): number {
@@ -143,8 +173,7 @@ function takeFromChunk(host: HostMemory, chunk: number, count: number, into: Int
     words[entry + CHUNK_FREE_BITS + i] = bits;
     words[entry + CHUNK_CLEAN_BITS + i] = clean;
   }
-  words[entry + CHUNK_FREE_COUNT] -= taken;
-  Atomics.sub(words, FREE_FRAMES, taken);
+  countFree(host, entry, -taken);
   const inUse = host.frameCount - words[FREE_FRAMES] - words[RELEASING_FRAMES];
   if (inUse > words[FRAMES_PEAK]) words[FRAMES_PEAK] = inUse;
   return taken;
@@ -170,10 +199,7 @@ export function takeFrames(
     if (chunk < 0) chunk = fullestChunk(host, domain, kind);
     if (chunk < 0) break;
     const entry = chunkEntry(host, chunk);
-    if (words[entry + CHUNK_STATE] === CHUNK_FREE) {
-      words[entry + CHUNK_DOMAIN] = domain;
-      Atomics.store(words, entry + CHUNK_STATE, kind);
-    }
+    if (words[entry + CHUNK_STATE] === CHUNK_FREE) handOver(host, entry, domain, kind);
     const got = takeFromChunk(host, chunk, count - taken, into, at + taken);
     if (vm >= 0) Atomics.add(host.owned, vm * host.map.chunkCount + chunk, got);
     taken += got;
@@ -205,11 +231,7 @@ export function putFrame(host: HostMemory, frame: number, clean: boolean): void 
     words[entry + CHUNK_CHANGED] = 1;
     Atomics.add(words, CHANGED_CHUNKS, 1);
   }
-  const free = ++words[entry + CHUNK_FREE_COUNT];
-  Atomics.add(words, FREE_FRAMES, 1);
-  if (free === CHUNK_FRAMES && words[entry + CHUNK_RELEASING_COUNT] === 0) {
-    words[entry + CHUNK_DOMAIN] = 0;
-    Atomics.store(words, entry + CHUNK_STATE, CHUNK_FREE);
-  }
+  countFree(host, entry, 1);
+  if (words[entry + CHUNK_FREE_COUNT] === CHUNK_FRAMES) handOver(host, entry, 0, CHUNK_FREE);
   relink(host, chunk);
 }

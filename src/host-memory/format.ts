@@ -1,14 +1,13 @@
 /** Writes the tables of a fresh pool. What is all zero in a new memory is written too, so that a test can format one again. */
 
 import { CHUNK_FRAMES, CONTROL_PAGE, THREAD_BLOCKS } from '../layout/arena.ts';
-import { chunkEntry, relink } from './chunk-set.ts';
+import { chunkEntry, countFree, relink } from './chunk-set.ts';
 import type { HostMemory } from './host-memory.ts';
 import {
   BITMAP_WORDS,
   BREAK_RESERVE,
   CHUNK_CLEAN_BITS,
   CHUNK_FREE_BITS,
-  CHUNK_FREE_COUNT,
   EMERGENCY_RESERVE,
   FREE_FRAMES,
   HANDY_BATCH,
@@ -38,10 +37,9 @@ export function formatArena(host: HostMemory, settings: PoolSettings): void {
   // The last chunk first, so that the list begins with the lowest.
   for (let chunk = map.chunkCount - 1; chunk >= 0; chunk--) {
     const entry = chunkEntry(host, chunk);
-    words[entry + CHUNK_FREE_COUNT] = CHUNK_FRAMES;
+    countFree(host, entry, CHUNK_FRAMES);
     words.fill(-1, entry + CHUNK_FREE_BITS, entry + CHUNK_FREE_BITS + BITMAP_WORDS);
     words.fill(-1, entry + CHUNK_CLEAN_BITS, entry + CHUNK_CLEAN_BITS + BITMAP_WORDS);
     relink(host, chunk);
   }
-  words[FREE_FRAMES] = host.frameCount;
 }

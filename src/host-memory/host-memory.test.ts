@@ -198,14 +198,50 @@ describe('M5: shared frames', () => {
 
 describe('M35 M36: a pool that is short', () => {
   it('keeps the reserves for breaks and for emergencies', () => {
-    const host = pool({ breakReserve: 10, emergencyReserve: 5 });
+    const host = pool({ breakReserve: 507, emergencyReserve: 5 });
     const vm = admit(host, { promisedPages: 4096 });
-    for (const _ of Array(4)) host.run(refillSteps(host, vm, 508, 508, 'grow')) && drain(host, vm);
-    expect(host.run(refillSteps(host, vm, 2, 2, 'grow'))).toBe(false);
-    expect(host.run(refillSteps(host, vm, 10, 10, 'break'))).toBe(true);
+    for (const _ of Array(3)) host.run(refillSteps(host, vm, 512, 512, 'grow')) && drain(host, vm);
+    expect(host.run(refillSteps(host, vm, 1, 1, 'grow'))).toBe(false);
+    expect(host.run(refillSteps(host, vm, 507, 507, 'break'))).toBe(true);
     drain(host, vm);
-    expect(host.run(refillSteps(host, vm, 2, 2, 'break'))).toBe(false);
+    expect(host.run(refillSteps(host, vm, 1, 1, 'break'))).toBe(false);
     expect(host.run(refillSteps(host, vm, 5, 5, 'emergency'))).toBe(true);
+  });
+
+  it('keeps the reserve for breaks where every domain and kind can use it', () => {
+    const host = pool({ breakReserve: 100 });
+    const [grows, breaks] = [admit(host), admit(host, { domain: 1 })];
+    // A reserve counted over all free frames would lie in the chunk that the first domain has opened.
+    for (const _ of Array(3)) expect(host.run(refillSteps(host, grows, 512, 512, 'grow')) && drain(host, grows)).not.toBe(false);
+    expect(host.run(refillSteps(host, grows, 1, 1, 'grow'))).toBe(false);
+    expect(host.allocateShared(FILE_DOMAIN, 100)?.length).toBe(100);
+    expect(host.run(refillSteps(host, breaks, 1, 1, 'break'))).toBe(false);
+  });
+
+  it('counts for a waiter only frames that it may have', () => {
+    const host = pool();
+    const image = host.allocateShared(FILE_DOMAIN, 1024) ?? [];
+    const [vm, other] = [admit(host), admit(host, { domain: 1, thread: 1 })];
+    for (const each of [vm, other]) host.run(refillSteps(host, each, 512, 512, 'grow'));
+    // Scattered pages of an image leave two half-empty chunks that no guest may use.
+    host.releaseMany(image.filter((frame) => frame % 2 === 0));
+    expect(host.poolMemory().framesByState.free).toBe(512);
+    for (const each of [vm, other]) expect(host.run(refillSteps(host, each, 1, 1, 'break'))).toBe(false);
+    const bells = () => [0, 1].map((thread) => host.words[host.doorbell(thread)]);
+    const may = () => [vm, other].map((each) => host.waiterMayProceed(each));
+    expect([may(), bells()]).toEqual([
+      [false, false],
+      [0, 0],
+    ]);
+    // What another domain frees in its own chunk is for its own line, wherever that began.
+    host.run(giveBackSteps(host, other, 1));
+    expect([may(), bells()]).toEqual([
+      [false, true],
+      [0, 1],
+    ]);
+    host.run(giveBackSteps(host, other, 511));
+    expect(may()).toEqual([true, false]);
+    expect(bells()[0]).toBe(1);
   });
 
   it('serves waiters first in, first out, and rings their thread', () => {
@@ -217,11 +253,12 @@ describe('M35 M36: a pool that is short', () => {
     const bells = () => [0, 1].map((thread) => host.words[host.doorbell(thread)]);
     expect(bells()).toEqual([0, 0]);
     host.run(giveBackSteps(host, rich, 2));
-    expect(bells()).toEqual([1, 0]);
+    expect(bells()).toEqual([0, 0]);
     // Two frames are there, but the first in line needs four.
     expect([first, second].map((vm) => host.waiterMayProceed(vm))).toEqual([false, false]);
     expect(host.run(refillSteps(host, second, 1, 1, 'grow'))).toBe(false);
     host.run(giveBackSteps(host, rich, 6));
+    expect(bells()).toEqual([1, 0]);
     expect([first, second].map((vm) => host.waiterMayProceed(vm))).toEqual([true, false]);
     expect(host.run(refillSteps(host, first, 4, 4, 'grow'))).toBe(true);
     expect(bells()[1]).toBe(1);

@@ -6,8 +6,7 @@
  */
 import { PAGE_SIZE } from '../base/numbers.ts';
 import { CHUNK_FRAMES } from '../layout/arena.ts';
-import { wakeWaiterSteps } from './allocation.ts';
-import { chunkEntry, relink } from './chunk-set.ts';
+import { chunkEntry, countFree, handOver, relink } from './chunk-set.ts';
 import type { HostMemory } from './host-memory.ts';
 import { LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
@@ -17,7 +16,6 @@ import {
   CHUNK_CHANGED,
   CHUNK_CLEAN_BITS,
   CHUNK_DIRTY_COUNT,
-  CHUNK_DOMAIN,
   CHUNK_FREE,
   CHUNK_FREE_BITS,
   CHUNK_FREE_COUNT,
@@ -26,13 +24,13 @@ import {
   CHUNK_RELEASING_COUNT,
   CHUNK_STATE,
   DIRTY_FREE_FRAMES,
-  FREE_FRAMES,
   RELEASING_FRAMES,
   RETURN_CURSOR,
   RETURNED_PAGES,
   SYSTEM_CALLS,
   WAITER_COUNT,
 } from './tables.ts';
+import { wakeWaitersSteps } from './waiters.ts';
 
 /** The shortest free run worth a system call: 64 KiB. */
 const RUN_FRAMES = 16;
@@ -68,8 +66,7 @@ function markRuns(host: HostMemory, entry: number): number {
     i = end;
   }
   words[entry + CHUNK_RELEASING_COUNT] = marked;
-  words[entry + CHUNK_FREE_COUNT] -= marked;
-  Atomics.sub(words, FREE_FRAMES, marked);
+  countFree(host, entry, -marked);
   words[RELEASING_FRAMES] += marked;
   return marked;
 }
@@ -90,13 +87,9 @@ function unmarkRuns(host: HostMemory, chunk: number, clean: boolean): void {
     words[DIRTY_FREE_FRAMES] += marked;
   }
   words[entry + CHUNK_RELEASING_COUNT] = 0;
-  words[entry + CHUNK_FREE_COUNT] += marked;
   words[RELEASING_FRAMES] -= marked;
-  Atomics.add(words, FREE_FRAMES, marked);
-  if (words[entry + CHUNK_FREE_COUNT] === CHUNK_FRAMES) {
-    words[entry + CHUNK_DOMAIN] = 0;
-    Atomics.store(words, entry + CHUNK_STATE, CHUNK_FREE);
-  }
+  countFree(host, entry, marked);
+  if (words[entry + CHUNK_FREE_COUNT] === CHUNK_FRAMES) handOver(host, entry, 0, CHUNK_FREE);
   relink(host, chunk);
 }
 
@@ -139,7 +132,7 @@ function* returnChunkSteps(host: HostMemory, chunk: number): Steps<number> {
   const somebodyWaits = words[WAITER_COUNT] !== 0;
   unlock(host, LOCK_CHUNKS);
   if (clean) Atomics.add(words, RETURNED_PAGES, marked);
-  if (somebodyWaits) yield* wakeWaiterSteps(host);
+  if (somebodyWaits) yield* wakeWaitersSteps(host);
   return clean ? marked : 0;
 }
 

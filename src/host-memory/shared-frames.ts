@@ -3,13 +3,14 @@
  * of each, and fills a frame before it tells anyone of it.
  */
 import { type FrameNumber, frameNumber } from '../base/numbers.ts';
-import { available, wakeWaiterSteps } from './allocation.ts';
+import { available } from './availability.ts';
 import { putFrame, takeFrames } from './chunk-set.ts';
 import { becomeShared, bumpCode, dropReferenceSteps, holdsCode } from './frame-table.ts';
 import type { HostMemory } from './host-memory.ts';
 import { LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
 import { CHUNK_SHARED, HANDY_CLEAN, WAITER_COUNT } from './tables.ts';
+import { wakeWaitersSteps } from './waiters.ts';
 
 /** `count` frames with one reference each and undefined content, or null when they cannot all be had now. */
 export function* allocateSharedSteps(host: HostMemory, domain: number, count: number): Steps<FrameNumber[] | null> {
@@ -18,12 +19,9 @@ export function* allocateSharedSteps(host: HostMemory, domain: number, count: nu
   yield* lock(host, LOCK_CHUNKS);
   yield 'shared:allocate';
   let got = 0;
-  if (available(host, 'break') >= count) got = takeFrames(host, -1, domain, CHUNK_SHARED, count, taken, 0);
-  for (let i = 0; i < got; i++) {
-    // No shared chunk and no empty one: free frames of other kinds or domains do not help. All or nothing.
-    if (got < count) putFrame(host, taken[i] & ~HANDY_CLEAN, taken[i] < 0);
-    else becomeShared(host, taken[i] & ~HANDY_CLEAN, 1);
-  }
+  if (available(host, domain, CHUNK_SHARED, 'break', true) >= count)
+    got = takeFrames(host, -1, domain, CHUNK_SHARED, count, taken, 0);
+  for (let i = 0; i < got; i++) becomeShared(host, taken[i] & ~HANDY_CLEAN, 1);
   unlock(host, LOCK_CHUNKS);
   return got < count ? null : Array.from(taken, (frame) => frameNumber(frame & ~HANDY_CLEAN));
 }
@@ -50,5 +48,5 @@ export function* freeOrphansSteps(host: HostMemory, frames: readonly number[]): 
   }
   const somebodyWaits = host.words[WAITER_COUNT] !== 0;
   unlock(host, LOCK_CHUNKS);
-  if (somebodyWaits) yield* wakeWaiterSteps(host);
+  if (somebodyWaits) yield* wakeWaitersSteps(host);
 }

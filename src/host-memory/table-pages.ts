@@ -8,7 +8,8 @@ import { PAGE_SIZE } from '../base/numbers.ts';
 import type { HostMemory } from './host-memory.ts';
 import { LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
-import { SYSTEM_CALLS, TABLE_BREAK, TABLE_CLEAN_HEAD, TABLE_DIRTY_HEAD, TABLES_IN_USE } from './tables.ts';
+import { SYSTEM_CALLS, TABLE_BREAK, TABLE_CLEAN_HEAD, TABLE_DIRTY_HEAD, TABLES_IN_USE, WAITER_COUNT } from './tables.ts';
+import { wakeWaitersSteps } from './waiters.ts';
 
 /** Word index of the word of the table page with this page number (byte address / 4096). */
 export const tablePageWord = (host: HostMemory, page: number): number => host.tableWords + page - host.firstTablePage;
@@ -54,7 +55,9 @@ export function* freeTablePagesSteps(host: HostMemory, pages: readonly number[])
   yield 'tables:free';
   for (const page of pages) push(host, TABLE_DIRTY_HEAD, page);
   Atomics.sub(host.words, TABLES_IN_USE, pages.length);
+  const somebodyWaits = host.words[WAITER_COUNT] !== 0;
   unlock(host, LOCK_CHUNKS);
+  if (somebodyWaits) yield* wakeWaitersSteps(host);
 }
 
 /** Gives up to `max` free table pages back to the host OS. Bytes given back. */
@@ -79,6 +82,8 @@ export function* returnTablePagesSteps(host: HostMemory, max: number): Steps<num
   }
   yield* lock(host, LOCK_CHUNKS);
   for (const page of pages) push(host, returned ? TABLE_CLEAN_HEAD : TABLE_DIRTY_HEAD, page);
+  const somebodyWaits = host.words[WAITER_COUNT] !== 0;
   unlock(host, LOCK_CHUNKS);
+  if (somebodyWaits) yield* wakeWaitersSteps(host);
   return pages.length * PAGE_SIZE;
 }

@@ -37,6 +37,8 @@ export const TABLES_IN_USE = CONTROL + 54;
 export const FRAMES_PEAK = CONTROL + 55;
 /** Chunks whose CHUNK_CHANGED is set. */
 export const CHANGED_CHUNKS = CONTROL + 56;
+/** Those of FREE_FRAMES that lie in wholly free chunks: any domain may have them. */
+export const EMPTY_FRAMES = CONTROL + 57;
 
 // Changed by anyone, atomically.
 export const SHARED_FRAMES = CONTROL + 64;
@@ -50,6 +52,9 @@ export const EMERGENCY_RESERVE = CONTROL + 80;
 export const BREAK_RESERVE = CONTROL + 81;
 export const HANDY_BATCH = CONTROL + 82;
 export const HANDY_MAX = CONTROL + 83;
+
+/** Those of FREE_FRAMES that lie in the chunks of one domain and kind, two words a domain: only they may have them. */
+export const CLASS_FREE_FRAMES = CONTROL + 512;
 
 export const DOORBELLS = CONTROL + 128;
 export const DOORBELL_STRIDE = 16;
@@ -85,7 +90,11 @@ export const VM_TRANSIT_REFERENCE = 17;
 export const VM_TRANSIT_GAIN = 18;
 // Changed under both mutexes, by the owner. A ticket 0 means "does not wait".
 export const VM_TICKET = 12;
+/** Frames that it waits for. */
 export const VM_WANTED = 13;
+/** What it waits for: a FrameUse by its place in FRAME_USES, or WAITS_FOR_TABLE. */
+export const VM_WAITS_FOR = 19;
+export const WAITS_FOR_TABLE = 3;
 /** 64 words: the page directories, each for 2 GiB of promise. */
 export const VM_ROOT = 64;
 export const VM_ROOT_COUNT = 64;

@@ -131,4 +131,29 @@ export const MUTANTS: readonly Mutant[] = [
     (this as { late?: number }).late = at + ENTRY_STAMP;
     return frame;`,
   },
+  {
+    name: 'a lost wake-up after a free',
+    file: 'src/host-memory/allocation.ts',
+    find: `  if (somebodyWaits) yield* wakeWaitersSteps(host);`,
+    replace: ``,
+  },
+  {
+    name: 'a lost wake-up after a shared frame is freed',
+    file: 'src/host-memory/shared-frames.ts',
+    find: `  if (somebodyWaits) yield* wakeWaitersSteps(host);`,
+    replace: ``,
+  },
+  {
+    name: 'a lost wake-up of the next in line',
+    file: 'src/host-memory/accounts.ts',
+    find: `  wakeWaiters(host);
+`,
+    replace: ``,
+  },
+  {
+    name: 'free frames counted for those who may not have them',
+    file: 'src/host-memory/chunk-set.ts',
+    find: `CLASS_FREE_FRAMES + domain * 2 + (kind === CHUNK_PRIVATE ? 0 : 1);`,
+    replace: `CLASS_FREE_FRAMES + 0 * domain * kind;`,
+  },
 ];

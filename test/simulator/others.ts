@@ -55,7 +55,7 @@ export function* imageCache(world: World, host: HostMemory): Steps<void> {
 export function* idleThread(world: World, host: HostMemory): Steps<void> {
   for (;;) {
     yield 'return:idle';
-    if (world.random.oneIn(3)) yield* returnFreeRunsSteps(host, 1);
+    if (world.random.oneIn(2)) yield* returnFreeRunsSteps(host, 1);
     if (world.random.oneIn(6)) yield* returnTablePagesSteps(host, 4);
   }
 }

@@ -33,6 +33,8 @@ export const PAGES = 2 * RANGE_PAGES;
 const RANGE_STARTS = [0x8000_0000, 0xc000_0000];
 const LEAF = 512;
 const MUST_WAIT = -2;
+/** Times that a guest without memory sleeps before it does something else. */
+const PATIENCE = 3;
 
 /** A device request under way. */
 export interface OpenHold {
@@ -58,6 +60,7 @@ export class Owner implements PageSource {
   /** The operation under way may not be cut off by death: it is the device's or death's own. */
   sealed = true;
   doomed = false;
+  #sleptSince: number | null = null;
   readonly values = new Int32Array(PAGES);
   holds: OpenHold[] = [];
   #absent = new Map<number, Uint8Array>();
@@ -195,6 +198,7 @@ export class Owner implements PageSource {
     const guest = this.#alive;
     this.busy = true;
     this.sealed = true;
+    this.#sleptSince = null;
     if (this.holds.length > 0) assert((yield* powerOffSteps(guest)) === 'wait', 'power-off did not wait for holds');
     for (let open = this.holds.pop(); open; open = this.holds.pop()) yield* this.#finish(open);
     assert((yield* powerOffSteps(guest)) === 'ok', 'power-off did not complete');
@@ -258,14 +262,30 @@ export class Owner implements PageSource {
     const guest = this.#alive;
     assert(result === MUST_WAIT, `page ${page} is said to be no RAM`);
     const waits = () => guest.words[guest.account + VM_TICKET] !== 0;
-    for (let i = 0; i < 4 && waits(); i++) {
-      yield 'owner:waiting';
-      yield* guest.pollSteps();
+    for (let i = 0; i < PATIENCE && waits(); i++) {
+      const heard = this.#bell();
+      if (this.host.waiterMayProceed(guest.vm)) {
+        yield* guest.pollSteps();
+        continue;
+      }
+      this.#sleptSince = heard;
+      for (let turns = 0; turns < 4 && this.#bell() === heard; turns++) yield 'owner:waiting';
+      this.#sleptSince = null;
     }
     if (!waits()) return;
     if (this.world.random.oneIn(2)) yield* cancelWaitSteps(this.host, guest.vm);
     // Its balloon driver helps, which needs no memory.
     else yield* this.#discard(0);
+  }
+
+  #bell(): number {
+    return this.host.words[this.host.doorbell(this.thread)];
+  }
+
+  /** It sleeps, what it waits for is there, and nobody has rung: right only while somebody is about to. */
+  get overslept(): boolean {
+    if (this.#sleptSince === null || this.guest === null || !this.busy || this.sealed) return false;
+    return this.#bell() === this.#sleptSince && this.host.waiterMayProceed(this.guest.vm);
   }
 
   // Its host.

@@ -3,7 +3,7 @@
  *
  * Death comes at any point: to a VM between two operations, or in the middle of one, which is then cut off where it stands.
  */
-import { assert } from '../../src/base/assert.ts';
+import { assert, InvariantError } from '../../src/base/assert.ts';
 import type { AuditedGuest } from '../../src/guest-memory/audit.ts';
 import { releaseManySteps } from '../../src/host-memory/shared-frames.ts';
 import { type Steps, WAIT_ACCOUNTS, WAIT_CHUNKS } from '../../src/host-memory/steps.ts';
@@ -14,7 +14,7 @@ import { World } from './world.ts';
 
 const OWNERS = 4;
 const THREADS = OWNERS + 2;
-const STEPS = 130;
+const STEPS = 116;
 /** Operations of each owner before the races begin, so that there is something to race for. */
 const WARM_UP = 12;
 /** After the world closes, everyone must have come to an end within this many turns: else something waits for ever. */
@@ -26,6 +26,9 @@ const TRACE = 40;
 /** Points where an operation of a living VM may be cut off: nothing there is in hands that power-off cannot find. */
 const MORTAL =
   /^(fault|page|guest|hold:page|leaf|frame:(retain|convert)|write|absent|refill:start|tables:start|epoch|balloon|owner:waiting)/;
+
+/** Between freeing something and ringing for whoever waits for it. */
+const RINGING = /^(accounts|chunks):(take|wait)$|^waiters:|^refill:queue$/;
 
 interface Actor {
   steps: Steps<void>;
@@ -150,8 +153,17 @@ export class Simulator {
       if (this.#advance(current)) {
         this.#world.audit(this.#audited());
         checkObservations(this.#world);
+        this.#checkSleepers();
       }
       if (random.oneIn(80)) this.#strike(this.#actors[random.below(OWNERS)]);
+    }
+  }
+
+  /** No wake-up is lost: once nobody is on the way to ring, nobody sleeps beside what it waits for. */
+  #checkSleepers(): void {
+    for (const owner of this.#owners) {
+      if (!owner.overslept || this.#actors.some(({ at }) => RINGING.test(at))) continue;
+      throw new InvariantError(`owner ${owner.thread} sleeps, and what it waits for is there`);
     }
   }
 

@@ -7,9 +7,9 @@
 
 import { type AuditedGuest, Auditor } from '../../src/guest-memory/audit.ts';
 import type { GuestMemory } from '../../src/guest-memory/index.ts';
-import { chunkEntry } from '../../src/host-memory/chunk-set.ts';
+import { chunkEntry, countFree, handOver, relink } from '../../src/host-memory/chunk-set.ts';
 import { formatArena } from '../../src/host-memory/format.ts';
-import { HostMemory } from '../../src/host-memory/index.ts';
+import { FILE_DOMAIN, HostMemory } from '../../src/host-memory/index.ts';
 import * as t from '../../src/host-memory/tables.ts';
 import type { Platform } from '../../src/platform/platform.ts';
 import { simulatedPlatform } from '../../src/platform/simulated/index.ts';
@@ -53,6 +53,8 @@ export class World {
   nextValue = 1;
   /** One allocation in this many is refused; 0: none. */
   #refuseOneIn = 0;
+  /** Table pages below it are not to be had. */
+  #firstTable = 0;
 
   constructor(threadCount: number) {
     const platform: Platform = {
@@ -92,7 +94,8 @@ export class World {
     const { host } = this;
     for (let chunk = 0; chunk < CHUNKS; chunk++) {
       for (let i = 0; i < t.BITMAP_WORDS; i++) {
-        const written = ~host.words[chunkEntry(host, chunk) + t.CHUNK_CLEAN_BITS + i];
+        const entry = chunkEntry(host, chunk);
+        const written = ~(host.words[entry + t.CHUNK_CLEAN_BITS + i] | host.words[entry + t.CHUNK_RELEASING_BITS + i]);
         for (let left = written; left !== 0; left &= left - 1) {
           host.kernels.zeroFrame(host.firstFrame + chunk * 512 + i * 32 + 31 - Math.clz32(left & -left));
         }
@@ -105,16 +108,15 @@ export class World {
     const { host } = this;
     const { words } = host;
     this.random = new Random(seed);
-    for (let page = 0; page < words[t.TABLE_BREAK]; page++) host.kernels.zeroFrame(host.firstTablePage + page);
+    for (let page = this.#firstTable; page < words[t.TABLE_BREAK]; page++) host.kernels.zeroFrame(host.firstTablePage + page);
     this.#wipeFrames();
-    // Few frames may be used, so that the pool runs dry in some schedules and not in others.
-    const usable = 24 + this.random.below(100);
     formatArena(host, {
       promiseLimitPages: 10_000,
       handyBatch: 1 + this.random.below(6),
-      breakReserve: this.random.below(4),
-      emergencyReserve: host.frameCount - usable,
+      breakReserve: this.random.oneIn(2) ? 0 : this.random.below(4),
+      emergencyReserve: this.random.below(3),
     });
+    this.#makeScarce();
     for (const thread of this.threads) {
       thread.locks.held = 0;
       thread.inHands.length = 0;
@@ -125,6 +127,43 @@ export class World {
     this.closing = false;
     this.nextValue = 1;
     this.#refuseOneIn = this.random.oneIn(2) ? 0 : 3 + this.random.below(40);
+  }
+
+  /**
+   * The pool runs dry in some schedules and not in others: of frames, while others have some that one may not use; of whole chunks, which
+   * the domains then want of each other; of table pages. What is not to be had is on its way to the host for ever.
+   */
+  #makeScarce(): void {
+    const { host, random } = this;
+    if (random.oneIn(2)) {
+      const chunks = 2 + random.below(3);
+      for (let chunk = chunks; chunk < CHUNKS; chunk++) this.#ration(chunk, 0, t.CHUNK_RELEASING, 0);
+    } else {
+      this.#ration(0, 0, t.CHUNK_PRIVATE, 16 + random.below(70));
+      this.#ration(1, 1, t.CHUNK_PRIVATE, 6 + random.below(20));
+      this.#ration(2, FILE_DOMAIN, t.CHUNK_SHARED, 2 + random.below(8));
+      for (let chunk = 3; chunk < CHUNKS; chunk++) this.#ration(chunk, 0, t.CHUNK_RELEASING, 0);
+    }
+    this.#firstTable = random.oneIn(4) ? host.tablePageCount - 6 - random.below(10) : 0;
+    host.words[t.TABLE_BREAK] = this.#firstTable;
+  }
+
+  /** Leaves only `frames` of a wholly free chunk, for one domain and kind. */
+  #ration(chunk: number, domain: number, state: number, frames: number): void {
+    const { host } = this;
+    const { words } = host;
+    const entry = chunkEntry(host, chunk);
+    handOver(host, entry, domain, state);
+    for (let i = 0; i < t.BITMAP_WORDS; i++) {
+      const kept = frames >= 32 * (i + 1) ? -1 : frames > 32 * i ? (1 << (frames - 32 * i)) - 1 : 0;
+      words[entry + t.CHUNK_FREE_BITS + i] = kept;
+      words[entry + t.CHUNK_CLEAN_BITS + i] = kept;
+      words[entry + t.CHUNK_RELEASING_BITS + i] = ~kept;
+    }
+    countFree(host, entry, frames - 512);
+    words[entry + t.CHUNK_RELEASING_COUNT] = 512 - frames;
+    words[t.RELEASING_FRAMES] += 512 - frames;
+    relink(host, chunk);
   }
 
   /** Counts a reference that somebody outside guest-memory has from now on. */
