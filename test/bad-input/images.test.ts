@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { packTar } from 'modern-tar';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { importImage } from '../../src/images/index.ts';
 import { expectSentence, Sandbox } from './command-line.ts';
 
 interface Part {
@@ -21,8 +22,12 @@ const images = join(cache, 'images');
 
 beforeAll(() => {
   sandbox.env.SHOAL_CACHE = cache;
+  process.env.SHOAL_CACHE = cache;
 });
-afterAll(() => sandbox[Symbol.dispose]());
+afterAll(() => {
+  delete process.env.SHOAL_CACHE;
+  sandbox[Symbol.dispose]();
+});
 
 const sha256 = (content: Buffer): string => createHash('sha256').update(content).digest('hex');
 const PARTS: readonly Part[] = [
@@ -96,7 +101,17 @@ describe('a bundle', () => {
     ['that is empty', [], /not an image bundle/, () => Buffer.alloc(0)],
   ])('%s is refused, and nothing of it is left', async (_, entries, message, cut) => {
     const file = await bundle('bad.shoal', entries, cut);
-    expectSentence(await sandbox.shoal(['images', 'import', file]), 1, message);
+    const refused = await importImage(file).then(
+      () => 'no error',
+      (error: unknown) => error,
+    );
+    expect(refused).toMatchObject({ name: 'ShoalError', code: 'bad-image', message: expect.stringMatching(message) });
+    expectClean();
+  });
+
+  it('that is refused is so on the command line with one sentence', async () => {
+    const file = await bundle('bad.shoal', [manifest(), forged, PARTS[1] as Part]);
+    expectSentence(await sandbox.shoal(['images', 'import', file]), 1, /SHA-256 of kernel/);
     expectClean();
   });
 
@@ -158,7 +173,7 @@ describe('a build', () => {
 
   it('into a cache that cannot be written says which', async () => {
     writeFileSync(sandbox.path('no-folder'), '');
-    for (const SHOAL_CACHE of [sandbox.path('no-folder'), '/proc/shoal'])
+    for (const SHOAL_CACHE of [sandbox.path('no-folder'), '/sys/shoal'])
       expectSentence(await build({ SHOAL_CACHE }), 1, /SHOAL_CACHE/);
   });
 
