@@ -206,8 +206,8 @@ export class FlatMachine implements InterpreterImports {
     return 0;
   }
 
-  decode(slotAddress: number): number {
-    this.cache.decode(slotAddress);
+  decode(slotAddress: number, pcLow: number): number {
+    this.cache.decode(slotAddress, Math.floor(this.#arena(pcLow) / PAGE));
     return 0;
   }
 

@@ -108,8 +108,8 @@ export class HartThread {
       store: (vaLow: number, vaHigh: number, kind: number) => entered().store(vaLow, vaHigh, kind),
       secure: (vaLow: number, vaHigh: number, kind: number) => access.secure(vaLow, vaHigh, kind),
       fetch: (pcLow: number, pcHigh: number) => this.#fetch(pcLow, pcHigh),
-      decode: (slot: number) => {
-        this.#decodeCache.decode(slot);
+      decode: (slot: number, pcLow: number, pcHigh: number) => {
+        this.#decodeCache.decode(slot, this.mmu.tlb.frameOf(this.mmu.fetchTable, pcLow, pcHigh));
         return 0;
       },
       csr: (csrAndKind: number, rd: number, source: number) => entered().csr(csrAndKind, rd, source),

@@ -17,6 +17,8 @@ const CODE = 64;
 function makeCache() {
   const memory = new WebAssembly.Memory({ initial: 16, maximum: 16, shared: true });
   const words = new Int32Array(memory.buffer);
+  // Each frame is its own in its last word but one; what is alike is shared.
+  for (let frame = CODE; frame < CODE + 8; frame++) words[(frame * PAGE + PAGE - 8) >> 2] = frame << 8;
   const evicted: number[] = [];
   const discarded: [number, number][] = [];
   const operations = new OperationSet();
@@ -46,12 +48,12 @@ describe('the decode cache', () => {
     expect(operationAt(page, 0)).toBe(UNDECODED);
     expect(operationAt(page, SLOTS_PER_PAGE * 2)).toBe(CROSS);
     expect(operationAt(page, SLOTS_PER_PAGE * 2 + 2)).toBe(CROSS);
-    cache.decode(page + 4 * 4);
+    cache.decode(page + 4 * 4, CODE);
     expect(operationAt(page, 0)).toBe(UNDECODED);
     expect(operationAt(page, 4)).toBe(NOP4);
     expect(operationAt(page, 8)).not.toBe(UNDECODED);
     expect(operationAt(page, 12)).toBe(UNDECODED);
-    cache.decode(page);
+    cache.decode(page, CODE);
     expect(operationAt(page, 0)).toBe(NOP4);
   });
 
@@ -59,7 +61,7 @@ describe('the decode cache', () => {
     const { cache, words, operationAt } = makeCache();
     words[(CODE * PAGE + PAGE - 4) >> 2] = 0x0013_0001; // c.nop, then half of an addi
     const page = cache.pageFor(CODE);
-    cache.decode(page + (PAGE - 4) * 4);
+    cache.decode(page + (PAGE - 4) * 4, CODE);
     expect(operationAt(page, PAGE - 2)).toBe(STRADDLE);
   });
 
@@ -67,7 +69,7 @@ describe('the decode cache', () => {
     const { cache, words, operationAt, bumpGeneration, evicted } = makeCache();
     words.fill(encode('addi'), (CODE * PAGE) >> 2, ((CODE + 1) * PAGE) >> 2);
     const page = cache.pageFor(CODE);
-    cache.decode(page);
+    cache.decode(page, CODE);
     expect(cache.pageFor(CODE)).toBe(page);
     expect(operationAt(page, 100)).toBe(NOP4);
     bumpGeneration(CODE);
@@ -81,7 +83,7 @@ describe('the decode cache', () => {
     const { cache, evicted, operationAt } = makeCache();
     const pages = [0, 1, 2, 3].map((i) => cache.pageFor(CODE + i));
     expect(new Set(pages).size).toBe(CAPACITY);
-    cache.decode(pages[0]);
+    cache.decode(pages[0], CODE);
     expect(cache.pageFor(CODE + 4)).toBe(pages[0]);
     expect(evicted).toEqual([pages[0]]);
     expect(operationAt(pages[0], 0)).toBe(UNDECODED);
@@ -90,10 +92,48 @@ describe('the decode cache', () => {
     expect(evicted).toEqual([pages[0], pages[2]]);
   });
 
+  it('shares a page between frames with the same bytes, until one of them changes', () => {
+    const { cache, words, operationAt, bumpGeneration, evicted } = makeCache();
+    for (const frame of [CODE, CODE + 1, CODE + 2]) words.fill(encode('addi'), (frame * PAGE) >> 2, ((frame + 1) * PAGE) >> 2);
+    const page = cache.pageFor(CODE);
+    expect(cache.pageFor(CODE + 1)).toBe(page);
+    expect(cache.pageFor(CODE + 2)).toBe(page);
+    expect(cache.shares).toBe(2);
+
+    words[(CODE * PAGE) >> 2] = encode('jal', { imm: 8 });
+    bumpGeneration(CODE);
+    const own = cache.pageFor(CODE);
+    expect(own).not.toBe(page);
+    cache.decode(own, CODE);
+    expect(operationAt(own, 4)).toBe(UNDECODED);
+    // The others go on with theirs, decoded from whichever of them is being executed.
+    cache.decode(page, CODE + 1);
+    expect(operationAt(page, 4)).toBe(NOP4);
+    expect(cache.pageFor(CODE + 2)).toBe(page);
+    expect(evicted).toEqual([]);
+
+    words[(CODE * PAGE) >> 2] = encode('addi');
+    bumpGeneration(CODE);
+    expect(cache.pageFor(CODE)).toBe(page);
+    expect(cache.invalidations).toBe(2);
+  });
+
+  it('does not take a page for its own when all that used it have changed', () => {
+    const { cache, words, operationAt, bumpGeneration } = makeCache();
+    words.fill(encode('addi'), (CODE * PAGE) >> 2, ((CODE + 1) * PAGE) >> 2);
+    words.fill(encode('addi'), ((CODE + 1) * PAGE) >> 2, ((CODE + 2) * PAGE) >> 2);
+    const page = cache.pageFor(CODE);
+    cache.decode(page, CODE);
+    bumpGeneration(CODE);
+    const other = cache.pageFor(CODE + 1);
+    expect(other).not.toBe(page);
+    expect(operationAt(other, 0)).toBe(UNDECODED);
+  });
+
   it('gives its memory back and starts anew', () => {
     const { cache, evicted, discarded, operationAt } = makeCache();
     const page = cache.pageFor(CODE);
-    cache.decode(page);
+    cache.decode(page, CODE);
     cache.pageFor(CODE + 1);
     cache.release();
     expect(evicted).toHaveLength(2);

@@ -1,8 +1,11 @@
 /**
- * The decoded pages of one vCPU thread: a piece of the arena cut into pages of µops, each for one frame and one code generation.
+ * The decoded pages of one vCPU thread: a piece of the arena cut into pages of µops, each for certain bytes of code.
+ *
+ * Pages are found by frame and shared by content: frames with the same bytes use one decoded page, so the guests of a thread that
+ * run the same kernel decode it once, although each has patched its own copy of it.
  *
  * A frame's generation changes whenever its bytes may have (layout/arena.ts, FRAME_CODE_GENERATION); it is looked at when a
- * fetch grant is made, and a page of an older one is emptied in place. So nobody has to tell the cache about writes. It
+ * fetch grant is made, and a frame of another one leaves its decoded page then. So nobody has to tell the cache about writes. It
  * knows nothing of virtual addresses: one decoded page serves all of them, and all VMs of the thread.
  *
  * The caller is at a fetch miss, where the interpreter holds no slot: any page may be emptied or given to another frame.
@@ -13,7 +16,14 @@ import { DECODED_PAGE_SIZE } from '../../layout/micro-op.ts';
 import type { Predecoder } from './predecoder.ts';
 
 const PAGE_BYTES = 4096;
-const NO_FRAME = 0;
+const PAGE_WORDS = PAGE_BYTES / 4;
+
+/** A frame's part in a decoded page. */
+interface Use {
+  readonly index: number;
+  /** Code generation of the frame whose bytes these are. */
+  readonly generation: number;
+}
 
 export interface DecodeCacheOptions {
   readonly memory: WebAssembly.Memory;
@@ -35,17 +45,20 @@ export class DecodeCache {
   readonly #base: number;
   readonly #bytes: number;
   readonly #capacity: number;
-  /** By page index: the frame, its generation, and whether it was asked for since the hand of the clock passed. */
-  readonly #frames: Int32Array;
-  readonly #generations: Int32Array;
+  readonly #uses = new Map<number, Use>();
+  /** By page index: the frames that use it, the hash of their bytes, and whether it was asked for since the hand of the clock passed. */
+  readonly #frames: number[][];
+  readonly #hashes: Int32Array;
   readonly #referenced: Uint8Array;
-  readonly #indexOfFrame = new Map<number, number>();
+  /** The page to compare with, for each hash. */
+  readonly #indexOfHash = new Map<number, number>();
   /** Pages from this index on are all zero bytes. */
   #untouchedFrom = 0;
   #hand = 0;
-  /** Pages that had to make room, and pages emptied because their code changed. */
+  /** Pages that had to make room; frames that left a page because their code changed; frames that found their bytes decoded already. */
   evictions = 0;
   invalidations = 0;
+  shares = 0;
 
   constructor({ memory, map, threadIndex, predecoder, onEvict, discard }: DecodeCacheOptions) {
     this.#words = new Int32Array(memory.buffer);
@@ -57,8 +70,8 @@ export class DecodeCache {
     this.#bytes = map.decodeCacheBytes;
     this.#capacity = Math.floor(this.#bytes / DECODED_PAGE_SIZE);
     assert(this.#capacity >= 2, 'a decode cache holds at least two pages: a loop may cross from one to the other');
-    this.#frames = new Int32Array(this.#capacity);
-    this.#generations = new Int32Array(this.#capacity);
+    this.#frames = Array.from({ length: this.#capacity }, () => []);
+    this.#hashes = new Int32Array(this.#capacity);
     this.#referenced = new Uint8Array(this.#capacity);
   }
 
@@ -70,40 +83,44 @@ export class DecodeCache {
   /** Arena address of the decoded page for the frame's present code generation. */
   pageFor(frame: number): number {
     const generation = this.#generationOf(frame);
-    const known = this.#indexOfFrame.get(frame);
-    if (known !== undefined) {
-      this.#referenced[known] = 1;
-      if (this.#generations[known] !== generation) {
-        this.#generations[known] = generation;
-        this.invalidations++;
-        this.#empty(known);
-      }
-      return this.#addressOf(known);
+    const use = this.#uses.get(frame);
+    if (use !== undefined && use.generation === generation) {
+      this.#referenced[use.index] = 1;
+      return this.#addressOf(use.index);
     }
-    const index = this.#takePage();
-    this.#frames[index] = frame;
-    this.#generations[index] = generation;
+    const hash = this.#hashOf(frame);
+    let index = this.#alike(frame, hash);
+    if (index >= 0) this.shares++;
+    if (use !== undefined) {
+      this.invalidations++;
+      const others = this.#frames[use.index].filter((other) => other !== frame);
+      this.#frames[use.index] = others;
+      // Nobody else needs what was decoded here: the new bytes may have the place.
+      if (index < 0 && others.length === 0) index = this.#renew(use.index, hash);
+    }
+    if (index < 0) index = this.#renew(this.#takePage(), hash);
+    this.#frames[index].push(frame);
+    this.#uses.set(frame, { index, generation });
     this.#referenced[index] = 1;
-    this.#indexOfFrame.set(frame, index);
-    this.#empty(index);
     return this.#addressOf(index);
   }
 
-  /** Decodes at an undecoded slot of one of the pages. */
-  decode(slotAddress: number): void {
+  /** Decodes at an undecoded slot of the page of `frame`, which is the one that is being executed: its bytes are what they were. */
+  decode(slotAddress: number, frame: number): void {
     const address = slotAddress >>> 0;
     const index = Math.floor((address - this.#base) / DECODED_PAGE_SIZE);
     const page = this.#addressOf(index);
-    this.#predecoder.decodeRun(this.#frames[index] * PAGE_BYTES, page, (address - page) / 4);
+    this.#predecoder.decodeRun(frame * PAGE_BYTES, page, (address - page) / 4);
   }
 
   /** Forgets everything and gives the memory back. */
   release(): void {
     for (let index = 0; index < this.#untouchedFrom; index++) {
-      if (this.#frames[index] !== NO_FRAME) this.#onEvict(this.#addressOf(index));
+      if (this.#frames[index].length > 0) this.#onEvict(this.#addressOf(index));
+      this.#frames[index] = [];
     }
-    this.#indexOfFrame.clear();
-    this.#frames.fill(NO_FRAME);
+    this.#uses.clear();
+    this.#indexOfHash.clear();
     this.#referenced.fill(0);
     const end = this.#base + this.#untouchedFrom * DECODED_PAGE_SIZE;
     this.#discard(this.#base, Math.ceil((end - this.#base) / PAGE_BYTES) * PAGE_BYTES);
@@ -113,7 +130,7 @@ export class DecodeCache {
 
   /** The second-chance clock, after the pages that were never used. */
   #takePage(): number {
-    if (this.#untouchedFrom < this.#capacity && this.#frames[this.#untouchedFrom] === NO_FRAME) return this.#untouchedFrom;
+    if (this.#untouchedFrom < this.#capacity) return this.#untouchedFrom;
     while (this.#referenced[this.#hand] !== 0) {
       this.#referenced[this.#hand] = 0;
       this.#hand = (this.#hand + 1) % this.#capacity;
@@ -121,16 +138,51 @@ export class DecodeCache {
     const index = this.#hand;
     this.#hand = (index + 1) % this.#capacity;
     this.evictions++;
-    this.#indexOfFrame.delete(this.#frames[index]);
+    for (const frame of this.#frames[index]) this.#uses.delete(frame);
+    this.#frames[index] = [];
     this.#onEvict(this.#addressOf(index));
     return index;
   }
 
-  #empty(index: number): void {
-    const page = this.#addressOf(index);
+  /** Empties a page that no frame uses, for bytes of this hash. */
+  #renew(index: number, hash: number): number {
+    if (this.#indexOfHash.get(this.#hashes[index]) === index) this.#indexOfHash.delete(this.#hashes[index]);
+    this.#hashes[index] = hash;
+    this.#indexOfHash.set(hash, index);
     const isZero = index >= this.#untouchedFrom;
     if (isZero) this.#untouchedFrom = index + 1;
-    this.#predecoder.clear(page, isZero);
+    this.#predecoder.clear(this.#addressOf(index), isZero);
+    return index;
+  }
+
+  /** The page that was decoded from the same bytes, or -1. */
+  #alike(frame: number, hash: number): number {
+    const index = this.#indexOfHash.get(hash);
+    if (index === undefined) return -1;
+    for (const other of this.#frames[index]) {
+      const use = this.#uses.get(other);
+      if (other === frame || use === undefined || this.#generationOf(other) !== use.generation) continue;
+      // A frame that was freed may be written by its next owner at any time; its generation is bumped before that.
+      if (this.#sameBytes(frame, other) && this.#generationOf(other) === use.generation) return index;
+    }
+    return -1;
+  }
+
+  #sameBytes(frame: number, other: number): boolean {
+    const words = this.#words;
+    const a = frame * PAGE_WORDS;
+    const b = other * PAGE_WORDS;
+    for (let i = 0; i < PAGE_WORDS; i++) if (words[a + i] !== words[b + i]) return false;
+    return true;
+  }
+
+  /** Only to find candidates: what it finds is compared. */
+  #hashOf(frame: number): number {
+    const words = this.#words;
+    const end = (frame + 1) * PAGE_WORDS;
+    let hash = 0;
+    for (let i = frame * PAGE_WORDS; i < end; i++) hash = Math.imul((hash ^ words[i]) + (hash >>> 15), 0x9e3779b1);
+    return hash;
   }
 
   #generationOf(frame: number): number {

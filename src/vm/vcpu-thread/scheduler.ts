@@ -16,8 +16,8 @@ const RETURN_INTERVAL_MS = 50;
 /** A thread that ran its machines for less than `CALM_SHARE` of this window (ms) gives its decoded code back, if that is worth it. */
 const CALM_WINDOW_MS = 2000;
 const CALM_SHARE = 0.1;
-/** What idle guests run all the time fits in this; it is kept, bytes. */
-const CACHE_WORTH_RETURNING = 6 * 2 ** 20;
+/** Less than this is not worth it, bytes. */
+const CACHE_WORTH_RETURNING = 2 ** 20;
 
 export class Scheduler {
   readonly #thread: ThreadContext;
@@ -31,6 +31,7 @@ export class Scheduler {
   #returnAt = 0;
   #windowStart = 0;
   #busyMs = 0;
+  #wasBusy = false;
   #closing = false;
 
   constructor(thread: ThreadContext, messages: MessagePort) {
@@ -142,20 +143,25 @@ export class Scheduler {
   }
 
   #mayCalmDown(): boolean {
-    return this.#thread.hartThread.decodedBytes > CACHE_WORTH_RETURNING;
+    return this.#wasBusy && this.#thread.hartThread.decodedBytes > CACHE_WORTH_RETURNING;
   }
 
-  /** Gives the decoded code of busier times back. What still runs is decoded again, at a microsecond for each straight run of it. */
+  /**
+   * Gives the decoded code of a busy time back, once. What idle guests still run is decoded again, at a microsecond for each straight run of
+   * it, and kept from then on.
+   */
   #calmDown(now: number): void {
     if (now < this.#windowStart + CALM_WINDOW_MS) return;
     const calm = this.#busyMs < (now - this.#windowStart) * CALM_SHARE;
     this.#windowStart = now;
     this.#busyMs = 0;
+    if (!calm) this.#wasBusy = true;
     if (!calm || !this.#mayCalmDown()) return;
+    this.#wasBusy = false;
     this.#current?.leave();
     this.#current = null;
     this.#thread.hartThread.release();
-    // Busy times leave garbage that a calm thread would never collect by itself. Only there with --expose-gc, as our launcher starts us.
+    // Busy times leave garbage, too, that a calm thread never collects by itself. Only there with --expose-gc, as our launcher starts us.
     globalThis.gc?.();
   }
 
