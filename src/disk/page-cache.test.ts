@@ -54,6 +54,22 @@ test('two threads that want one page load it once, and the second is woken', asy
   expect(pool.frames.inUse).toBe(1);
 });
 
+test('pages are given up chunk by chunk, those first that leave a chunk wholly free', async () => {
+  await using pool = await openTestPool();
+  const [cache] = pool.caches;
+  // Two pages in one chunk and one in another: the guest maps one of the two.
+  const image = pool.images.open(pool.file('a', pattern(3 * 4096)), 0);
+  const frames: number[] = [];
+  for (const page of [0, 1, 2]) frames.push(await load(pool, cache, image, page));
+  pool.frames.chunkOf = (frame) => (frame === frames[2] ? 1 : 0);
+  pool.frames.releaseMany(frames.slice(1));
+  expect(cache.reclaim(10, true)).toBe(1);
+  expect(pool.frames.references(frames[2] as number)).toBe(0);
+  expect(cache.reclaim(10, true)).toBe(0);
+  expect(cache.reclaim(10)).toBe(1);
+  expect(pool.frames.inUse).toBe(1);
+});
+
 test('a file that changed after it was opened gives no page, and says so when it is to be loaded', async () => {
   await using pool = await openTestPool(2);
   const path = pool.file('a', pattern(8192));

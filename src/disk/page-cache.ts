@@ -23,6 +23,9 @@ export interface SharedFrames {
   release(frame: number): void;
   releaseMany(frames: readonly number[]): void;
   references(frame: number): number;
+  /** Frames in use in the chunk of this frame, which is one of them; frames of one chunk have the same `chunkOf`. */
+  chunkOf(frame: number): number;
+  usedInChunkOf(frame: number): number;
 }
 
 export interface PageCacheOptions {
@@ -42,6 +45,12 @@ interface Attached {
   wanted: number[];
   /** Loads that failed and whose waiters were not told yet. */
   readonly failed: Set<number>;
+}
+
+interface CachedPage {
+  readonly words: Int32Array;
+  readonly page: number;
+  readonly frame: number;
 }
 
 /** Frames that one attempt to find memory takes from cached pages that nobody maps. */
@@ -123,19 +132,41 @@ export class PageCache {
     return this.#starved ? 'no-memory' : 'loading';
   }
 
-  /** Drops up to `framesMax` cached pages that no machine maps; returns how many. */
-  reclaim(framesMax: number): number {
+  /**
+   * Drops cached pages that no machine maps, until `framesMax` are dropped or there are no more; returns how many. Chunk by chunk, those first
+   * that become wholly free, and (`wholeChunks`) no others: the rest of a chunk serves only pages of the same domain's images.
+   */
+  reclaim(framesMax: number, wholeChunks = false): number {
+    const chunks = [...this.#unmapped().values()];
+    const left = (chunk: readonly CachedPage[]): number =>
+      this.frames.usedInChunkOf((chunk[0] as CachedPage).frame) - chunk.length;
+    const order = chunks.map((pages) => ({ pages, left: left(pages) })).sort((a, b) => a.left - b.left);
     const dropped: number[] = [];
-    for (const { image, words } of this.#images.values()) {
-      for (let page = 0; page < table.pageCount(image.bytes) && dropped.length < framesMax; page++) {
-        const frame = Atomics.load(words, table.frameWord(page));
-        if (frame < table.FRAME_MIN || this.frames.references(frame) !== 1) continue;
+    for (const { pages, left } of order) {
+      if (dropped.length >= framesMax || (wholeChunks && left > 0)) break;
+      for (const { words, page, frame } of pages) {
         // Should somebody take a reference just now, the frame lives on with theirs, outside the cache.
         if (Atomics.compareExchange(words, table.frameWord(page), frame, table.EMPTY) === frame) dropped.push(frame);
       }
     }
     this.frames.releaseMany(dropped);
     return dropped.length;
+  }
+
+  /** Cached pages that no machine maps, by chunk. */
+  #unmapped(): Map<number, CachedPage[]> {
+    const chunks = new Map<number, CachedPage[]>();
+    for (const { image, words } of this.#images.values()) {
+      for (let page = 0; page < table.pageCount(image.bytes); page++) {
+        const frame = Atomics.load(words, table.frameWord(page));
+        if (frame < table.FRAME_MIN || this.frames.references(frame) !== 1) continue;
+        const chunk = this.frames.chunkOf(frame);
+        const pages = chunks.get(chunk);
+        if (pages) pages.push({ words, page, frame });
+        else chunks.set(chunk, [{ words, page, frame }]);
+      }
+    }
+    return chunks;
   }
 
   /** The last machine that used the image is gone: lets go of all its pages. Any thread may do it, once. */

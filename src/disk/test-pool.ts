@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TestMemory } from '../devices/virtio/test-memory.ts';
+import { CHUNK_FRAMES } from '../layout/arena.ts';
 import { ImageStore } from './image-store.ts';
 import { IoClient } from './io/client.ts';
 import { IoThread } from './io/thread.ts';
@@ -67,6 +68,16 @@ export class TestFrames implements SharedFrames {
 
   releaseMany(frames: readonly number[]): void {
     for (const frame of frames) this.release(frame);
+  }
+
+  chunkOf(frame: number): number {
+    return Math.floor(frame / CHUNK_FRAMES);
+  }
+
+  usedInChunkOf(frame: number): number {
+    let used = 0;
+    for (const each of this.#references.keys()) if (this.chunkOf(each) === this.chunkOf(frame)) used++;
+    return used;
   }
 
   references(frame: number): number {

@@ -65,13 +65,15 @@ function* holdPagesSteps(guest: GuestMemory, range: DmaRange, held: HeldPage[]):
     const page = guest.ranges.pageOf(gfn);
     if (page < 0 || held.length === HOLD_PAGES_MAX) return 'fault';
     yield 'hold:page';
-    const frame = range.write ? yield* secureForWriteSteps(guest, page) : guest.frameForRead(gfn);
+    let frame = range.write ? yield* secureForWriteSteps(guest, page) : guest.frameForRead(gfn);
     if (frame === MUST_WAIT) return 'wait';
     if (frame < 0) return 'fault';
     const at = range.write ? 0 : entryOf(guest, page);
     const shared = at !== 0 && stateOf(guest.words[at]) === SHARED;
     const referenced = shared && (yield* retainSteps(guest.host, frameOf(guest.words[at]), -1));
-    if (shared && !referenced) return 'wait';
+    // As many references as a frame can have: what the device reads is then a copy, which needs none.
+    if (shared && !referenced) frame = yield* secureForWriteSteps(guest, page);
+    if (frame < 0) return frame === MUST_WAIT ? 'wait' : 'fault';
     guest.holds.add(page, range.write);
     held.push({ page, frame, write: range.write, referenced });
   }

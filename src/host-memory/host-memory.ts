@@ -13,6 +13,7 @@ import type { Platform } from '../platform/platform.ts';
 import type { PoolMemory, VmMemory } from '../vm/types.ts';
 import { memoryOfVm, poolMemory } from './accounts.ts';
 import { planArena } from './arena-plan.ts';
+import { chunkEntry, chunkOfFrame } from './chunk-set.ts';
 import { formatArena } from './format.ts';
 import { frameReferences } from './frame-entry.ts';
 import { frameEntry, generationOf, retainSteps } from './frame-table.ts';
@@ -23,6 +24,8 @@ import { allocateSharedSteps, releaseManySteps } from './shared-frames.ts';
 import type { Steps } from './steps.ts';
 import { returnTablePagesSteps } from './table-pages.ts';
 import {
+  CHUNK_FREE_COUNT,
+  CHUNK_RELEASING_COUNT,
   freeSetHeads,
   LOCKS_TAKEN,
   ownedCounts,
@@ -180,6 +183,17 @@ export class HostMemory {
 
   references(frame: number): number {
     return frameReferences(Atomics.load(this.words, frameEntry(this, frame)));
+  }
+
+  /** The chunk that a frame lies in, by number. */
+  chunkOf(frame: number): number {
+    return chunkOfFrame(this, frame);
+  }
+
+  /** Frames in use of the chunk that this frame lies in; a hint. */
+  usedInChunkOf(frame: number): number {
+    const entry = chunkEntry(this, chunkOfFrame(this, frame));
+    return CHUNK_FRAMES - this.words[entry + CHUNK_FREE_COUNT] - this.words[entry + CHUNK_RELEASING_COUNT];
   }
 
   waiterMayProceed(vm: VmIndex): boolean {

@@ -269,7 +269,7 @@ export class Owner implements PageSource {
         continue;
       }
       this.#sleptSince = heard;
-      for (let turns = 0; turns < 4 && this.#bell() === heard; turns++) yield 'owner:waiting';
+      for (let turns = 0; turns < 10 && this.#bell() === heard; turns++) yield 'owner:waiting';
       this.#sleptSince = null;
     }
     if (!waits()) return;

@@ -98,6 +98,7 @@ export class Simulator {
     try {
       this.#warmUp();
       this.#play();
+      this.#letRing();
       this.#close();
     } catch (cause) {
       throw new ScheduleFailure(seed, this.#step, this.#lastSteps(), cause);
@@ -165,6 +166,12 @@ export class Simulator {
       if (!owner.overslept || this.#actors.some(({ at }) => RINGING.test(at))) continue;
       throw new InvariantError(`owner ${owner.thread} sleeps, and what it waits for is there`);
     }
+  }
+
+  /** Whoever is about to ring does, so that those who sleep then have been forgotten. */
+  #letRing(): void {
+    for (let i = 0; i < 40; i++) for (const actor of this.#actors) if (RINGING.test(actor.at)) this.#advance(actor);
+    this.#checkSleepers();
   }
 
   #switch(from: Actor): void {

@@ -37,8 +37,8 @@ const RUN_INSTRUCTIONS = 200_000;
 const WAIT_REPORT_MS = 50;
 /** Pages of image files that nobody maps, given up at once when a guest finds no memory. */
 const RECLAIM_FRAMES = 1024;
-/** A wait for what nobody rings for is tried again after this long, ms. */
-const WAIT_RETRY_MS = 2;
+/** While a guest waits, others may unmap image pages, and nobody rings for that, ms. */
+const RECLAIM_AGAIN_MS = 250;
 /** DESIGN §4: an idle VM gives its handy frames back within 100 ms. */
 const IDLE_SETTLE_MS = 50;
 const TICKS_PER_MS = TIMEBASE_HZ / 1000;
@@ -74,6 +74,8 @@ export class Machine {
   /** Since when (ms) the hart has nothing to do and still has its handy frames; Infinity when it runs or gave them back. */
   #idleSince = Number.POSITIVE_INFINITY;
   #waitingSince = Number.POSITIVE_INFINITY;
+  /** When (ms) to look for image pages to give up again, should it wait still. */
+  #reclaimAt = 0;
   #returnedBytes = 0;
   /** What the kernel said on the serial port when it panicked. */
   #panic = '';
@@ -106,7 +108,8 @@ export class Machine {
   settleAt(): number {
     if (!this.#body) return Number.POSITIVE_INFINITY;
     const waitReportAt = this.#state === 'running' ? this.#waitingSince + WAIT_REPORT_MS : Number.POSITIVE_INFINITY;
-    return Math.min(this.#idleSince + IDLE_SETTLE_MS, waitReportAt);
+    const reclaimAt = this.#body.memory.waiting ? this.#reclaimAt : Number.POSITIVE_INFINITY;
+    return Math.min(this.#idleSince + IDLE_SETTLE_MS, waitReportAt, reclaimAt);
   }
 
   /**
@@ -121,6 +124,7 @@ export class Machine {
     }
     if (this.#state === 'running' && now >= this.#waitingSince + WAIT_REPORT_MS)
       this.#setState('waiting', 'no free memory in the pool');
+    if (now >= this.#reclaimAt && this.#body?.memory.waiting) this.#reclaim(now);
   }
 
   /** Takes the thread: the hart's registers into the thread block. Only one machine of a thread is entered. */
@@ -162,10 +166,7 @@ export class Machine {
         break;
       case 'wait':
         this.#clock.stop();
-        // Nobody rings for a table page, nor for frames that are free in chunks that this VM may not use: look again soon, and not at once.
-        if (!body.memory.waiting || this.#thread.host.waiterMayProceed(body.memory.vm))
-          this.#wakeAt = performance.now() + WAIT_RETRY_MS;
-        this.#thread.cache.reclaim(RECLAIM_FRAMES);
+        this.#reclaim(performance.now());
         if (this.#waitingSince === Number.POSITIVE_INFINITY) this.#waitingSince = performance.now();
         break;
       case 'shutdown':
@@ -389,6 +390,12 @@ export class Machine {
       this.#setState(ending.state === 'failed' ? 'failed' : 'stopped', ending.reason);
     }
     ending.request?.complete(OUTCOME.done);
+  }
+
+  /** Gives up image pages that nobody maps, in chunks that become wholly free: others are no use to a guest. */
+  #reclaim(now: number): void {
+    this.#reclaimAt = now + RECLAIM_AGAIN_MS;
+    this.#thread.cache.reclaim(RECLAIM_FRAMES, true);
   }
 
   #notWaiting(): void {
