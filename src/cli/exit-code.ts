@@ -35,6 +35,7 @@ export function exitCodeOf(error: unknown): number {
     case 'host-unreachable':
     case 'host-running':
     case 'protocol':
+    case 'timeout':
       return ExitCode.host;
     case 'aborted':
       return ExitCode.interrupted;

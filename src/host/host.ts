@@ -44,7 +44,7 @@ export class Host implements AsyncDisposable {
 
   /**
    * Reaches a running host (`shoal host`).
-   * @throws ShoalError `host-unreachable` when none answers, `protocol` when it is of another version.
+   * @throws ShoalError `host-unreachable` when there is none, `timeout` when it hangs, `protocol` when it is of another version.
    */
   static async connect(options: ConnectOptions = {}): Promise<Host> {
     return new Host(await RemoteService.connect(socketPath(options.socket)));

@@ -40,7 +40,7 @@ export class RemoteService implements HostService {
     this.#socket = socket;
   }
 
-  /** Throws `host-unreachable` when nobody answers on `socket` in time, `protocol` when a host of another version does. */
+  /** Throws `host-unreachable` when nobody is on `socket`, `timeout` when whoever is there says nothing, `protocol` when a host of another version does. */
   static async connect(socket: string): Promise<RemoteService> {
     const service = new RemoteService(socket);
     const info = await service.#greet();
@@ -60,7 +60,7 @@ export class RemoteService implements HostService {
     } catch (error) {
       if (!late.aborted) throw error;
       throw new ShoalError(
-        'host-unreachable',
+        'timeout',
         `The host on ${this.#socket} did not answer within ${CONNECT_TIMEOUT_MS / 1000} s; if it hangs, kill it and try again.`,
         { cause: error },
       );
