@@ -27,11 +27,12 @@ import { countLeaf, dropLeafSteps } from './shared-leaf.ts';
 
 /** All RAM becomes `Zero`, the balloon is empty, ROM stays. 'wait' while device requests hold pages: cancel them and call again. */
 export function* resetSteps(guest: GuestMemory): Steps<'ok' | 'wait'> {
+  // First, so that it stands before nobody while its holds come back.
+  yield* cancelWaitSteps(guest.host, guest.vm);
   if (guest.holds.open.size > 0) return 'wait';
   guest.tlb?.dropAll();
   yield* settleTransitSteps(guest);
   yield* wipeSteps(guest, false);
-  yield* cancelWaitSteps(guest.host, guest.vm);
   return 'ok';
 }
 
@@ -42,10 +43,10 @@ export function* powerOffSteps(guest: GuestMemory): Steps<'ok' | 'wait'> {
   guest.dying = true;
   Atomics.store(words, account + VM_STATE, VM_DYING);
   yield 'death:start';
+  yield* cancelWaitSteps(host, vm);
   if (guest.holds.open.size > 0) return 'wait';
   guest.tlb?.dropAll();
   guest.tlb = null;
-  yield* cancelWaitSteps(host, vm);
   yield* settleTransitSteps(guest);
   yield* wipeSteps(guest, true);
   yield* giveAllBackSteps(guest);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { FrameNumber } from '../base/numbers.ts';
 import { FILE_DOMAIN, type HostMemory } from '../host-memory/index.ts';
+import { TABLE_BREAK } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { MUST_WAIT } from './page-entry.ts';
 import { guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
@@ -36,7 +37,29 @@ function free({ other }: Drained, pages: number): void {
   other.idle();
 }
 
-describe('waiting for memory', () => {
+describe('M43: waiting for a table page', () => {
+  it('ends when somebody else gives one back', () => {
+    const host = smallPool();
+    // A directory and a leaf are left.
+    host.words[TABLE_BREAK] = host.tablePageCount - 2;
+    const [guest, other] = [guestOf(host), guestOf(host)];
+    expect(other.frameForWrite(RAM_PAGE)).toBeGreaterThan(0);
+    expect(guest.frameForWrite(RAM_PAGE)).toBe(MUST_WAIT);
+    expect(guest.waiting).toBe(true);
+    expect(host.waiterMayProceed(guest.vm)).toBe(false);
+    // It gives memory up all the same, and stands in nobody's way.
+    expect(guest.discard(RAM, PAGE)).toBe(0);
+    expect(other.frameForWrite(RAM_PAGE + 1)).toBeGreaterThan(0);
+    const bell = host.words[host.doorbell(0)];
+    other.powerOff();
+    expect(host.words[host.doorbell(0)]).toBeGreaterThan(bell);
+    guest.poll();
+    expect(guest.waiting).toBe(false);
+    expect(guest.frameForWrite(RAM_PAGE)).toBeGreaterThan(0);
+  });
+});
+
+describe('M35 M36: waiting for memory', () => {
   it('ends for a break of sharing as soon as its reserve has a frame', () => {
     const pool = drained();
     expect(pool.guest.frameForWrite(RAM_PAGE)).toBe(MUST_WAIT);
