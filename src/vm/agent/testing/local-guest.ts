@@ -45,6 +45,7 @@ export class LocalGuest {
     state: 'running',
     ended: this.end.promise,
     openPort: (index: number) => this.openPort(index),
+    consoleLog: () => new Uint8Array(0),
   } as unknown as VmHandle;
 
   /** Says something that the client did not ask for. */
