@@ -28,7 +28,7 @@ import {
 } from './tables.ts';
 
 /** True when a VM of this domain (-1: of any) has waited for frames longer than this VM. Reliable under either mutex, else a hint. */
-export function isBehind(host: HostMemory, vm: number, domain: number): boolean {
+function isBehind(host: HostMemory, vm: number, domain: number): boolean {
   const words = host.words;
   if (Atomics.load(words, WAITER_COUNT) === 0) return false;
   const own = Atomics.load(words, host.vmEntry(vm) + VM_TICKET);
