@@ -107,7 +107,11 @@ export function* waitForTableSteps(host: HostMemory, vm: number): Steps<void> {
   yield* lock(host, LOCK_ACCOUNTS);
   yield* lock(host, LOCK_CHUNKS);
   yield 'tables:queue';
-  if (!hasFreeTablePage(host)) joinQueue(host, vm, 1, WAITS_FOR_TABLE);
+  if (!hasFreeTablePage(host)) {
+    joinQueue(host, vm, 1, WAITS_FOR_TABLE);
+    // It may have stood in the line for frames till now: the next there is the first.
+    wakeWaiters(host);
+  }
   unlock(host, LOCK_CHUNKS);
   unlock(host, LOCK_ACCOUNTS);
 }
