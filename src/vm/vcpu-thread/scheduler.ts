@@ -14,7 +14,7 @@ const SLICE_MS = 5;
 /** How often freed memory is given back to the host OS, ms. */
 const RETURN_INTERVAL_MS = 50;
 /** A thread that ran its machines for less than `CALM_SHARE` of this window (ms) gives its decoded code back, if that is worth it. */
-const CALM_WINDOW_MS = 2000;
+const CALM_WINDOW_MS = 1000;
 const CALM_SHARE = 0.1;
 /** Less than this is not worth it, bytes. */
 const CACHE_WORTH_RETURNING = 2 ** 20;
@@ -142,8 +142,9 @@ export class Scheduler {
     this.#calmDown(performance.now());
   }
 
+  /** Whether the end of this window may find a thread that was busy and is calm. */
   #mayCalmDown(): boolean {
-    return this.#wasBusy && this.#thread.hartThread.decodedBytes > CACHE_WORTH_RETURNING;
+    return (this.#wasBusy || this.#busyMs > 0) && this.#thread.hartThread.decodedBytes > CACHE_WORTH_RETURNING;
   }
 
   /**
@@ -156,7 +157,10 @@ export class Scheduler {
     this.#windowStart = now;
     this.#busyMs = 0;
     if (!calm) this.#wasBusy = true;
-    if (!calm || !this.#mayCalmDown()) return;
+    else if (this.#mayCalmDown()) this.#returnCode();
+  }
+
+  #returnCode(): void {
     this.#wasBusy = false;
     this.#current?.leave();
     this.#current = null;
