@@ -39,7 +39,7 @@ test('what is no readable file is refused with a sentence', async () => {
   mkdirSync(join(pool.directory, 'folder'));
   for (const [name, reason] of [
     ['missing', /no such file/],
-    ['folder', /not a file/],
+    ['folder', /not a regular file/],
   ] as const) {
     const open = (): unknown => pool.images.open(join(pool.directory, name), 0);
     expect(open).toThrow(ShoalError);
