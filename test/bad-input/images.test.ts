@@ -151,6 +151,17 @@ describe('a build', () => {
     expectSentence(await sandbox.shoal(['images', 'remove', '../..']), 1, /cannot be an image's name/);
   });
 
+  it('says what to do on a machine without apt', async () => {
+    const empty = sandbox.path('empty');
+    mkdirSync(empty);
+    expectSentence(
+      await sandbox.shoal(['images', 'build', 'debian-mini'], { PATH: empty }),
+      1,
+      /needs apt, which is not on this machine; .*`shoal images import`/,
+    );
+    expectSentence(await sandbox.shoal(['run', '--', 'true'], { PATH: empty }), 125, /needs apt/);
+  });
+
   it('without a mirror that answers says so and leaves nothing', async (context) => {
     if (spawnSync('apt-get', ['--version']).status !== 0) return context.skip('skipped: this machine has no apt');
     const outcome = await build({ SHOAL_APT_MIRROR: 'http://127.0.0.1:9/debian' });
