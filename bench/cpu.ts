@@ -56,7 +56,7 @@ async function shoal(
   pool: VmPool,
   config: Pick<VmConfig, 'kernel' | 'initrd' | 'commandLine'>,
   until?: string,
-): Promise<{ output: string; seconds: number }> {
+): Promise<{ output: string; seconds: number; instructions: number }> {
   const started = performance.now();
   const vm = await pool.createVm({ name: 'bench', memoryBytes: GUEST_MIB * 2 ** 20, disks: [], domain: 'default', ...config });
   const output = (): string => Buffer.from(vm.consoleLog()).toString('latin1');
@@ -74,7 +74,7 @@ async function shoal(
   await pool.removeVm(vm);
   if (until !== undefined && !text.includes(until))
     throw new Error(`Shoal's guest never printed "${until}":\n${text.slice(-1000)}`);
-  return { output: text, seconds };
+  return { output: text, seconds, instructions: vm.instructions };
 }
 
 type Runs = Map<string, Run[]>;
@@ -115,7 +115,7 @@ async function measureLoops(pool: VmPool, folder: string): Promise<LoopRow[]> {
 /** The rate over a run of all integer loops with equal numbers of instructions. */
 const together = (rates: readonly number[]): number => rates.length / rates.reduce((sum, rate) => sum + 1 / rate, 0);
 
-async function measureBoot(pool: VmPool): Promise<{ ours: number; theirs: number }> {
+async function measureBoot(pool: VmPool): Promise<{ ours: number; theirs: number; mips: number }> {
   const { kernel, initrd, commandLine } = await resolveImage('debian-mini');
   const console = [
     '-chardev',
@@ -131,12 +131,15 @@ async function measureBoot(pool: VmPool): Promise<{ ours: number; theirs: number
   const devices = ['-device', 'virtio-balloon-device,free-page-reporting=on', '-device', 'virtio-rng-device'];
   const ours: number[] = [];
   const theirs: number[] = [];
+  const mips: number[] = [];
   await shoal(pool, { kernel, initrd, commandLine }, PROMPT); // the pool's first boot compiles the interpreter
   for (let round = 0; round < BOOT_ROUNDS; round++) {
     theirs.push((await qemu([...machine, ...console, ...devices], PROMPT)).seconds);
-    ours.push((await shoal(pool, { kernel, initrd, commandLine }, PROMPT)).seconds);
+    const { seconds, instructions } = await shoal(pool, { kernel, initrd, commandLine }, PROMPT);
+    ours.push(seconds);
+    mips.push(instructions / seconds / 1e6);
   }
-  return { ours: median(ours), theirs: median(theirs) };
+  return { ours: median(ours), theirs: median(theirs), mips: median(mips) };
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'shoal-bench-'));
@@ -152,6 +155,7 @@ try {
   const integerMips = together(integer.map(({ mips }) => mips));
   const integerQemuMips = together(integer.map(({ qemuMips }) => qemuMips));
   const boot = await measureBoot(pool);
+  process.stderr.write(`boot     ${boot.mips.toFixed(0).padStart(5)} MIPS, waits included\n`);
   report(
     'CPU beside QEMU (TCG)',
     [
@@ -164,7 +168,7 @@ try {
       },
       { name: 'boot to the shell, of QEMU’s time', value: boot.ours / boot.theirs, unit: '×', bar: 2, atMost: true },
     ],
-    { integerMips, integerQemuMips, loops, bootSeconds: boot.ours, bootQemuSeconds: boot.theirs },
+    { integerMips, integerQemuMips, loops, bootMips: boot.mips, bootSeconds: boot.ours, bootQemuSeconds: boot.theirs },
   );
 } finally {
   rmSync(folder, { recursive: true, force: true });

@@ -86,6 +86,8 @@ export interface VmHandle {
   readonly id: string;
   readonly config: VmConfig;
   readonly state: VmState;
+  /** Instructions that its hart retired from start to the last power-off; 0 before that. */
+  readonly instructions: number;
   start(): Promise<void>;
   pause(): Promise<void>;
   resume(): Promise<void>;

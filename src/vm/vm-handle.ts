@@ -36,6 +36,7 @@ export class PoolVm implements VmHandle {
   #logBytes = 0;
   #state: VmState = 'created';
   #slot = NO_SLOT;
+  #instructions = 0;
   #lastMemory: VmMemory | null = null;
   #lastError: ShoalError | null = null;
   #errorArrived: (() => void) | null = null;
@@ -55,6 +56,10 @@ export class PoolVm implements VmHandle {
 
   get state(): VmState {
     return this.#state;
+  }
+
+  get instructions(): number {
+    return this.#instructions;
   }
 
   start(): Promise<void> {
@@ -130,6 +135,7 @@ export class PoolVm implements VmHandle {
       case 'slot':
         if (message.slot === NO_SLOT) void this.memory();
         this.#slot = message.slot;
+        this.#instructions = message.instructions;
         break;
       case 'state':
         this.#onState(message);

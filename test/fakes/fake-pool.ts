@@ -83,6 +83,7 @@ export class FakeVm implements VmHandle {
   static #next = 1;
   readonly id = `fake${FakeVm.#next++}`;
   readonly config: VmConfig;
+  readonly instructions = 0;
   state: VmState = 'created';
   readonly ended: Promise<VmState>;
   readonly console = new FakePort();

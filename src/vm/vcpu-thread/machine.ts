@@ -302,7 +302,7 @@ export class Machine {
     this.ports.attach(devices.console);
     this.#body = { memory, hart, devices, loader: null };
     this.#returnedBytes = 0;
-    this.#thread.send({ kind: 'slot', vm: spec.vm, slot: memory.vm });
+    this.#thread.send({ kind: 'slot', vm: spec.vm, slot: memory.vm, instructions: 0 });
     return this.#body;
   }
 
@@ -386,7 +386,7 @@ export class Machine {
       this.#setState('running', 'reset');
     } else {
       this.#body = null;
-      this.#thread.send({ kind: 'slot', vm: this.spec.vm, slot: -1 });
+      this.#thread.send({ kind: 'slot', vm: this.spec.vm, slot: -1, instructions: body?.hart.state.retired ?? 0 });
       this.#setState(ending.state === 'failed' ? 'failed' : 'stopped', ending.reason);
     }
     ending.request?.complete(OUTCOME.done);

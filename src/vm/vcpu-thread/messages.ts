@@ -57,7 +57,7 @@ export type FromThread =
   | { readonly kind: 'ready' }
   | { readonly kind: 'created'; readonly vm: number; readonly error?: WireError }
   /** The VM's slot in host-memory's table, from which any thread reads its account; -1 while it has no memory. */
-  | { readonly kind: 'slot'; readonly vm: number; readonly slot: number }
+  | { readonly kind: 'slot'; readonly vm: number; readonly slot: number; readonly instructions: number }
   | { readonly kind: 'removed'; readonly vm: number }
   | { readonly kind: 'state'; readonly vm: number; readonly state: VmState; readonly reason?: string; readonly error?: WireError }
   | { readonly kind: 'returned'; readonly vm: number; readonly bytes: number }
