@@ -25,7 +25,18 @@ import { tablePageWord } from '../host-memory/table-pages.ts';
 import * as t from '../host-memory/tables.ts';
 import { CHUNK_FRAMES } from '../layout/arena.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { ABSENT, BALLOONED, ENTRY_STAMP, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, SHARED, stateOf } from './page-entry.ts';
+import {
+  ABSENT,
+  BALLOONED,
+  ENTRY_STAMP,
+  ENTRY_WORDS,
+  frameOf,
+  identityOf,
+  LEAF_PAGES,
+  PRIVATE,
+  SHARED,
+  stateOf,
+} from './page-entry.ts';
 import { DIRECTORY_SLOTS, entryOf, slotOf, TABLE_PAGE } from './page-table.ts';
 
 function bitCount(bits: number): number {
@@ -84,9 +95,11 @@ export class Auditor {
   readonly #leaves = new Map<number, number>();
   /** Free frames by domain and kind of their chunk, as the words from CLASS_FREE_FRAMES. */
   readonly #classFree = new Int32Array(2 * t.DOMAIN_COUNT);
+  #threads: readonly HostMemory[];
 
   constructor(host: HostMemory) {
     this.#host = host;
+    this.#threads = [host];
     this.#places = new Int32Array(host.frameCount);
     this.#references = new Int32Array(host.frameCount);
     this.#owned = new Int32Array(host.map.vmCountMax * host.map.chunkCount);
@@ -100,8 +113,8 @@ export class Auditor {
     this.#owned.fill(0);
     this.#leaves.clear();
     if (options.references) for (const [frame, count] of options.references) this.#references[frame - host.firstFrame] += count;
-    for (const thread of options.threads ?? [host])
-      for (const frame of thread.inHands) this.#references[frame - host.firstFrame]++;
+    this.#threads = options.threads ?? [host];
+    for (const thread of this.#threads) for (const frame of thread.inHands) this.#references[frame - host.firstFrame]++;
     let charged = 0;
     for (const audited of guests) if (!audited.guest.dead) charged += this.#auditGuest(audited);
     for (const [leaf, count] of this.#leaves) same(host.words[tablePageWord(host, leaf)], count, 'references of leaf', leaf);
@@ -129,7 +142,9 @@ export class Auditor {
       }
       same(words[guest.account + t.VM_TABLES], own, 'tables of VM', guest.vm);
     }
-    same(words[t.TABLES_IN_USE], directories + this.#leaves.size, 'table pages in use');
+    let retired = 0;
+    for (const thread of this.#threads) for (const { pages } of thread.retired) retired += pages.length;
+    same(words[t.TABLES_IN_USE], directories + this.#leaves.size + retired, 'table pages in use');
   }
 
   /** What one VM has, and whether its account says so. Returns the frames charged to it. */
@@ -212,7 +227,7 @@ export class Auditor {
         if (referenced) this.#references[frame - host.firstFrame]++;
         const at = entryOf(guest, page);
         const entry = at === 0 ? 0 : words[at];
-        if (write) same(entry, PRIVATE | frame, 'entry of a page held for writing:', page);
+        if (write) same(identityOf(entry), PRIVATE | frame, 'entry of a page held for writing:', page);
         else must(stateOf(entry) !== BALLOONED || frame === host.zeroFrame, 'ballooned while held: page', page);
       }
     }

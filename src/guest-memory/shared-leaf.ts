@@ -5,6 +5,7 @@
  */
 import { chunkOfFrame } from '../host-memory/chunk-set.ts';
 import { becomeShared, retainSteps } from '../host-memory/frame-table.ts';
+import { retireTablePagesSteps } from '../host-memory/readers.ts';
 import { releaseManySteps } from '../host-memory/shared-frames.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { allocateTablePageSteps, freeTablePagesSteps, tablePageWord } from '../host-memory/table-pages.ts';
@@ -76,7 +77,7 @@ export function* dropLeafSteps(guest: GuestMemory): Steps<void> {
     if (stateOf(entry) === SHARED) frames.push(frameOf(entry));
   }
   yield* releaseManySteps(host, frames);
-  yield* guest.retireSteps([leaf]);
+  yield* retireTablePagesSteps(host, [leaf]);
 }
 
 /**

@@ -20,7 +20,7 @@ import {
   setEntry,
   stamp,
 } from './page-change.ts';
-import { ALIASED, BALLOONED, frameOf, MUST_WAIT, NOT_RAM, PRIVATE, ROM, SHARED, stateOf, ZERO } from './page-entry.ts';
+import { ALIASED, BALLOONED, frameOf, MUST_WAIT, NOT_RAM, PRIVATE, ROM, SHARED, stateOf, YOUNG, ZERO } from './page-entry.ts';
 import { ownEntrySteps } from './page-table.ts';
 
 /** Secures the page for writing. The frame, NOT_RAM for ROM, or MUST_WAIT. */
@@ -35,6 +35,7 @@ export function* secureForWriteSteps(guest: GuestMemory, page: number): Steps<nu
   if ((entry & ROM) !== 0) return NOT_RAM;
   switch (stateOf(entry)) {
     case PRIVATE:
+      if ((entry & YOUNG) === 0) Atomics.store(guest.words, at, entry | YOUNG);
       stamp(guest, at);
       forgetCode(guest, frameOf(entry));
       return frameOf(entry);
@@ -75,7 +76,7 @@ function* breakSharedSteps(guest: GuestMemory, page: number, at: number, entry: 
     becomePrivate(host, old, vm, page);
     chargeConverted(guest, old);
     stamp(guest, at);
-    setEntry(guest, at, PRIVATE | old);
+    setEntry(guest, at, PRIVATE | YOUNG | old);
     forgetCode(guest, old);
     return old;
   }

@@ -19,6 +19,7 @@ import { frameReferences } from './frame-entry.ts';
 import { frameEntry, generationOf, retainSteps } from './frame-table.ts';
 import { blockOn, LockOrder } from './locks.ts';
 import { type PageKernels, pageKernels } from './page-kernels.ts';
+import { freeRetiredSteps, type RetiredTables } from './readers.ts';
 import { returnFreeRunsSteps } from './return-to-host.ts';
 import { allocateSharedSteps, releaseManySteps } from './shared-frames.ts';
 import type { Steps } from './steps.ts';
@@ -78,6 +79,8 @@ export class HostMemory {
   readonly locks = new LockOrder();
   /** References of shared frames that an operation of this thread has in its hands: taken, and in no table yet or any more. */
   readonly inHands: number[] = [];
+  /** Table pages that this thread unlinked while somebody read tables. */
+  readonly retired: RetiredTables[] = [];
   /** Frames owned, u16 per VM and chunk. */
   readonly owned: Uint16Array;
   // Word indexes and numbers that follow from the map.
@@ -212,6 +215,12 @@ export class HostMemory {
   /** Gives free memory of up to `maxChunks` chunks back to the host OS; cheap when there is none. Bytes given back. */
   returnFreeRuns(maxChunks = 4): number {
     return this.run(returnFreeRunsSteps(this, maxChunks)) + this.run(returnTablePagesSteps(this, 64));
+  }
+
+  /** Frees tables that readers without locks were at; true when there are some left to ask for again. */
+  freeRetired(): boolean {
+    if (this.retired.length > 0) this.run(freeRetiredSteps(this));
+    return this.retired.length > 0;
   }
 
   memoryOfVm(vm: VmIndex): VmMemory {

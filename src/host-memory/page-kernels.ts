@@ -7,6 +7,8 @@ import { PAGE_SIZE } from '../base/numbers.ts';
 export interface PageKernels {
   zeroFrame(frame: number): void;
   copyFrame(to: number, from: number): void;
+  isZeroFrame(frame: number): boolean;
+  sameFrames(a: number, b: number): boolean;
 }
 
 // (module (import "e" "m" (memory 1 65536 shared))
@@ -31,7 +33,16 @@ export function pageKernels(memory: WebAssembly.Memory): PageKernels {
     z(address: number): void;
     c(to: number, from: number): void;
   };
+  const words = new Int32Array(memory.buffer);
   return {
+    isZeroFrame: (frame) => {
+      for (let i = frame * 1024; i < frame * 1024 + 1024; i++) if (words[i] !== 0) return false;
+      return true;
+    },
+    sameFrames: (a, b) => {
+      for (let i = 0; i < 1024; i++) if (words[a * 1024 + i] !== words[b * 1024 + i]) return false;
+      return true;
+    },
     zeroFrame: (frame) => z(frame * PAGE_SIZE),
     copyFrame: (to, from) => c(to * PAGE_SIZE, from * PAGE_SIZE),
   };

@@ -53,6 +53,9 @@ export const BREAK_RESERVE = CONTROL + 81;
 export const HANDY_BATCH = CONTROL + 82;
 export const HANDY_MAX = CONTROL + 83;
 
+/** One word for each reader without locks: odd while it reads tables of guests (readers.ts). */
+export const READER_PHASES = CONTROL + 96;
+
 /** Those of FREE_FRAMES that lie in the chunks of one domain and kind, two words a domain: only they may have them. */
 export const CLASS_FREE_FRAMES = CONTROL + 512;
 

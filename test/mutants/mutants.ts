@@ -116,10 +116,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a write granted on a Zero page',
     file: GUEST_MEMORY,
-    find: `    if (at === 0 || (this.words[at] & (STATE_MASK | ROM)) !== PRIVATE) return SLOW;
-    const frame = frameOf(this.words[at]);`,
-    replace: `    if (at === 0 || (this.words[at] & (STATE_MASK | ROM)) > PRIVATE) return SLOW;
-    const frame = frameOf(this.words[at]) || this.host.map.zeroFrame;`,
+    find: `    if ((entry & (STATE_MASK | ROM | YOUNG)) !== (PRIVATE | YOUNG)) return SLOW;
+    const frame = frameOf(entry);`,
+    replace: `    if (at === 0 || (entry & (STATE_MASK | ROM)) > PRIVATE) return SLOW;
+    const frame = frameOf(entry) || this.host.map.zeroFrame;`,
   },
   {
     name: 'a stamp set after the grant',
