@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Auditor, audit } from './audit.ts';
+import { identityOf } from './page-entry.ts';
 import { entryOf, ownEntrySteps } from './page-table.ts';
 import { shareLeaf } from './shared-leaf.ts';
 import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
