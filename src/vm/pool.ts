@@ -76,7 +76,7 @@ class ThreadPool implements OpenPool {
     this.#io = io;
   }
 
-  static async open(host: HostMemory, threadCount: number): Promise<VmPool> {
+  static async open(host: HostMemory, threadCount: number): Promise<ThreadPool> {
     const doorbells = Array.from({ length: threadCount }, (_, index) => ({
       buffer: host.memory.buffer,
       index: host.doorbell(index),
