@@ -37,8 +37,8 @@ function floatConstant<t extends T>(t: t, value: number): X<t> {
 }
 
 function vectorConstant<t extends T>(t: t, value: bigint): X<t> {
-  const bytes = Array.from({ length: 16 }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn));
-  return { t, op: [0xfd, 0x0c, ...bytes], args: NO_ARGUMENTS };
+  const halves = new BigUint64Array([value, value >> 64n]);
+  return { t, op: [0xfd, 0x0c, ...new Uint8Array(halves.buffer)], args: NO_ARGUMENTS };
 }
 
 /** A constant; integers wrap to the width of the type. One of a vector is all its 128 bits as one integer. */
