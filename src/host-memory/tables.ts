@@ -59,6 +59,26 @@ export const READER_PHASES = CONTROL + 96;
 /** Those of FREE_FRAMES that lie in the chunks of one domain and kind, two words a domain: only they may have them. */
 export const CLASS_FREE_FRAMES = CONTROL + 512;
 
+/** What the memory worker has done, one word each (mod 2^32); only it writes them. Pages unless named otherwise. */
+export const WORKER_COUNTS = CONTROL + 400;
+export const WORKER_COUNT_NAMES = [
+  'passes',
+  'read',
+  'compared',
+  'merged',
+  'zeroed',
+  'refused',
+  'moved',
+  'dropped',
+  'compressed',
+  'swapped',
+  'cpuMs',
+  'storeBytes',
+  'storeFrames',
+  'swapBlocks',
+  'swapCapacity',
+] as const;
+
 /** One for each vCPU thread, then the memory worker's. */
 export const DOORBELLS = CONTROL + 128;
 export const DOORBELL_STRIDE = 16;

@@ -74,13 +74,10 @@ export interface Nomination {
 /** The worker's side. */
 export class NominationSender {
   readonly words: Int32Array;
-  readonly #ring: () => void;
   #takenBack = 0;
 
-  /** @param ring rings the thread's doorbell. */
-  constructor(buffer: SharedArrayBuffer, ring: () => void) {
+  constructor(buffer: SharedArrayBuffer) {
     this.words = new Int32Array(buffer);
-    this.#ring = ring;
   }
 
   /** Nominations that are under way. */
@@ -92,7 +89,7 @@ export class NominationSender {
     return this.open >= SLOTS;
   }
 
-  /** The ring is not full. */
+  /** The ring is not full. The caller rings the thread's doorbell when it has submitted what it had. */
   submit({ kind, vm, page = 0, identity = 0, stamp = 0, target = 0, argument = 0 }: Nomination): void {
     const { words } = this;
     const submitted = words[SUBMITTED];
@@ -105,7 +102,6 @@ export class NominationSender {
     words[at + N_TARGET] = target;
     words[at + N_ARGUMENT] = argument;
     Atomics.store(words, SUBMITTED, (submitted + 1) | 0);
-    this.#ring();
   }
 
   /** Calls back for each nomination that is done, in order: `words[at + N_…]`. How many. */
