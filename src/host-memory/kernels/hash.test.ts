@@ -80,9 +80,7 @@ describe.each(arenas)('the hash of a frame at $name', (arena) => {
       const frame = 40 + (i % 24);
       frameBytes(arena, frame).set(i === 0 ? new Uint8Array(PAGE_SIZE) : structuredPage(random));
       const [low, high] = i < 2 ? [0, 0] : [random(2 ** 32), random(2 ** 32)];
-      expect(hash(arena, frame, low, high)).toBe(
-        referenceHash(frameBytes(arena, frame), (BigInt(high) << 32n) | BigInt(low)),
-      );
+      expect(hash(arena, frame, low, high)).toBe(referenceHash(frameBytes(arena, frame), (BigInt(high) << 32n) | BigInt(low)));
     }
   });
 
