@@ -199,6 +199,17 @@ describe.each(arenas)('LZ4 decompression of what is no block, at $name', (arena)
     expect(judge(blockOf(4094 - 4 - 15 - 15 * 255))).toBe(false);
   });
 
+  it('stays within the page with a short repeat at any distance from its end', () => {
+    for (let left = 5; left < 40; left++) {
+      const first = PAGE_SIZE - left - 1 - 4;
+      const rest = first - 4 - 15;
+      // One literal, a long match of it, a match of 4 bytes, and literals up to the end.
+      const further = [...new Array(Math.floor(rest / 255)).fill(255), rest % 255];
+      const last = left < 15 ? [left << 4] : [0xf0, left - 15];
+      expect(judge(Uint8Array.of(0x1f, 65, 1, 0, ...further, 0x00, 1, 0, ...last, ...new Array(left).fill(66)))).toBe(true);
+    }
+  });
+
   it('judges blocks with flipped, cut, added and repeated bytes as the independent decoder does', () => {
     const random = randomFrom(37);
     let valid = 0;
