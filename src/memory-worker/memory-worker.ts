@@ -7,15 +7,12 @@
  * It owns no page. It blocks nobody but itself, except that tables which it is reading are freed a moment later.
  */
 import { LEAF_PAGES } from '../guest-memory/page-entry.ts';
-import { nextLeaf, ownLeafAt } from '../guest-memory/table-walk.ts';
-import { lifeOf } from '../host-memory/accounts.ts';
 import type { HostMemory } from '../host-memory/index.ts';
-import { beginReading, endReading, READER_WORKER } from '../host-memory/readers.ts';
-import { VM_ALIVE, VM_DOMAIN, VM_EPOCH, VM_PRIVATE, VM_STATE, WORKER_COUNT_NAMES, WORKER_COUNTS } from '../host-memory/tables.ts';
+import { VM_ALIVE, VM_PRIVATE, VM_STATE, WORKER_COUNT_NAMES, WORKER_COUNTS } from '../host-memory/tables.ts';
 import { Compaction } from '../page-fusion/compaction.ts';
 import { Fusion } from '../page-fusion/fusion.ts';
-import { NOMINATION, vmOfLife } from '../vm/nominations.ts';
 import { Nominator } from '../vm/nominator.ts';
+import { ageVm, livingVms, visitLeaves } from '../vm/vm-survey.ts';
 import { Pace } from './pace.ts';
 import type { SharedSettings } from './settings.ts';
 
@@ -23,8 +20,6 @@ import type { SharedSettings } from './settings.ts';
 const LEAVES_AT_ONCE = 8;
 /** Nominations under way above which a pass waits. */
 const BACKLOG_MAX = 512;
-/** Leaves that one nomination ages. */
-const AGED_LEAVES = 64;
 /** How often the worker looks whether something has changed, ms. */
 const LOOK_MS = 500;
 /** Growth of private memory that is worth a pass before its time, as a share of the pool. */
@@ -66,14 +61,10 @@ export class MemoryWorker {
         this.#pace.sleep(Math.min(LOOK_MS, nextPass - now));
         continue;
       }
-      const before = this.#won();
+      const before = this.#fusion.won;
       const looked = this.#pass();
-      nextPass = performance.now() + this.#pace.afterPass(looked, this.#won() - before);
+      nextPass = performance.now() + this.#pace.afterPass(looked, this.#fusion.won - before);
     }
-  }
-
-  #won(): number {
-    return this.#fusion.counts.zeroed + this.#fusion.merging.counts.merged;
   }
 
   #privateFrames(): number {
@@ -91,20 +82,12 @@ export class MemoryWorker {
     return grown > Math.max(256, this.#host.frameCount * GROWTH_SHARE);
   }
 
-  /** Slots and lives of all VMs, those that came last first: what is new has most to merge. */
-  #lives(): number[] {
-    const lives: number[] = [];
-    for (let vm = 0; vm < this.#host.map.vmCountMax; vm++)
-      if (this.#host.words[this.#host.vmEntry(vm) + VM_STATE] === VM_ALIVE) lives.push(lifeOf(this.#host, vm));
-    return lives.reverse();
-  }
-
   /** One look at all memory. Pages that were looked at. */
   #pass(): number {
-    const lives = this.#lives();
+    const lives = livingVms(this.#host);
     this.#fusion.beginPass(new Set(lives));
     this.#privateAtPass = this.#privateFrames();
-    for (const life of lives) this.#age(life);
+    for (const life of lives) ageVm(this.#host, this.#nominator, life);
     if (!this.#nominator.settle()) return 0;
     this.#waitQuiet();
     this.#pace.begin();
@@ -125,49 +108,14 @@ export class MemoryWorker {
       this.#pace.sleep(Math.min(left, LOOK_MS));
   }
 
-  #isThere(life: number): boolean {
-    const entry = this.#host.vmEntry(vmOfLife(life));
-    return this.#host.words[entry + VM_STATE] === VM_ALIVE && lifeOf(this.#host, vmOfLife(life)) === life;
-  }
-
-  /** The write clock of the VM advances, and none of its pages is young any more. */
-  #age(life: number): void {
-    beginReading(this.#host, READER_WORKER);
-    let epoch = 1;
-    for (let leaf = nextLeaf(this.#host, vmOfLife(life), 0); leaf >= 0; ) {
-      const end = leaf + AGED_LEAVES;
-      this.#nominator.nominate({
-        kind: NOMINATION.age,
-        vm: life,
-        page: leaf * LEAF_PAGES,
-        identity: end * LEAF_PAGES,
-        argument: epoch,
-      });
-      epoch = 0;
-      leaf = nextLeaf(this.#host, vmOfLife(life), end);
-    }
-    endReading(this.#host, READER_WORKER);
-  }
-
+  /** Looks at all of a VM; pages that were looked at. */
   #look(life: number): number {
-    const host = this.#host;
-    const slot = vmOfLife(life);
-    const account = host.vmEntry(slot);
     let looked = 0;
     for (let leaf = 0; leaf >= 0 && !this.#settings.stopped; ) {
-      beginReading(host, READER_WORKER);
-      if (this.#isThere(life)) {
-        const vm = { life, domain: host.words[account + VM_DOMAIN], epoch: Atomics.load(host.words, account + VM_EPOCH) };
-        for (let i = 0; i < LEAVES_AT_ONCE && leaf >= 0; i++) {
-          leaf = nextLeaf(host, slot, leaf);
-          if (leaf < 0) break;
-          const at = ownLeafAt(host, slot, leaf);
-          if (at !== 0) this.#fusion.visit(vm, leaf, at);
-          looked += LEAF_PAGES;
-          leaf++;
-        }
-      } else leaf = -1;
-      endReading(host, READER_WORKER);
+      leaf = visitLeaves(this.#host, life, leaf, LEAVES_AT_ONCE, (vm, number, at) => {
+        this.#fusion.visit(vm, number, at);
+        looked += LEAF_PAGES;
+      });
       this.#nominator.exchange();
       if (this.#nominator.backlog > BACKLOG_MAX) this.#nominator.settle(BACKLOG_MAX / 2);
       this.#pace.keep();

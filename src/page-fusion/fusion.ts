@@ -13,6 +13,7 @@ import type { HostMemory } from '../host-memory/index.ts';
 import { KERNEL_SCRATCH } from '../layout/arena.ts';
 import { N_OUTCOME, NOMINATION, NOMINATION_DONE } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
+import type { SurveyedVm } from '../vm/vm-survey.ts';
 import { DomainKeys } from './domain-keys.ts';
 import { Merging } from './merging.ts';
 import { FrameRecords, RECORD_PRIVATE } from './records.ts';
@@ -23,14 +24,6 @@ const PATIENCE_MASK = 0x07;
 const MERGED = 0x80;
 /** Passes. */
 const FORGIVEN_AFTER = 16;
-
-/** The VM whose leaf is looked at. */
-export interface ScannedVm {
-  /** Slot and life. */
-  readonly life: number;
-  readonly domain: number;
-  readonly epoch: number;
-}
 
 export interface FusionCounts {
   /** Pages whose bytes were read. */
@@ -62,6 +55,11 @@ export class Fusion {
     });
   }
 
+  /** Pages that came to need no frame of their own. */
+  get won(): number {
+    return this.counts.zeroed + this.merging.counts.merged;
+  }
+
   /** A pass over these VMs begins: what is remembered of others goes. */
   beginPass(lives: ReadonlySet<number>): void {
     this.#pass++;
@@ -69,7 +67,7 @@ export class Fusion {
   }
 
   /** Looks at one leaf, at `leafAt` in the arena's words. Between `beginReading` and `endReading`. */
-  visit(vm: ScannedVm, leaf: number, leafAt: number): void {
+  visit(vm: SurveyedVm, leaf: number, leafAt: number): void {
     const { words } = this.#host;
     let notes: Uint8Array | undefined;
     for (let i = 0; i < LEAF_PAGES; i++) {
@@ -104,7 +102,7 @@ export class Fusion {
     return this.#pass % (1 << (notes[i] & PATIENCE_MASK)) !== 0;
   }
 
-  #read(vm: ScannedVm, page: number, at: number, entry: number, stamp: number): void {
+  #read(vm: SurveyedVm, page: number, at: number, entry: number, stamp: number): void {
     const { words, kernels } = this.#host;
     const frame = frameOf(entry);
     this.counts.read++;
