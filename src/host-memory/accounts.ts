@@ -29,6 +29,7 @@ import {
   VM_ENTRY_WORDS,
   VM_FREE,
   VM_HANDY,
+  VM_LIFE,
   VM_PRIVATE,
   VM_PROMISED,
   VM_RETURNED,
@@ -52,6 +53,11 @@ export interface Admission {
   readonly thread: number;
 }
 
+const LIFE_MASK = 0xff_ffff;
+
+/** Which VM of all that ever had this slot is in it: the slot in the low 8 bits, and a count of lives. Any thread. */
+export const lifeOf = (host: HostMemory, vm: number): number => vm | (Atomics.load(host.words, host.vmEntry(vm) + VM_LIFE) << 8);
+
 /** @throws ShoalError 'no-memory' when the pool has promised all it may, or has no VM slot left. */
 export function* admitSteps(host: HostMemory, admission: Admission): Steps<VmIndex> {
   const words = host.words;
@@ -67,7 +73,9 @@ export function* admitSteps(host: HostMemory, admission: Admission): Steps<VmInd
   }
   if (vm >= 0) {
     const entry = host.vmEntry(vm);
+    const life = words[entry + VM_LIFE];
     words.fill(0, entry, entry + VM_ENTRY_WORDS);
+    words[entry + VM_LIFE] = (life + 1) & LIFE_MASK;
     words[entry + VM_DOMAIN] = domain;
     words[entry + VM_PROMISED] = promisedPages;
     words[entry + VM_THREAD] = thread;

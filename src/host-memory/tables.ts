@@ -59,6 +59,27 @@ export const READER_PHASES = CONTROL + 96;
 /** Those of FREE_FRAMES that lie in the chunks of one domain and kind, two words a domain: only they may have them. */
 export const CLASS_FREE_FRAMES = CONTROL + 512;
 
+/** What the memory worker has done, one word each (mod 2^32); only it writes them. Pages unless named otherwise. */
+export const WORKER_COUNTS = CONTROL + 400;
+export const WORKER_COUNT_NAMES = [
+  'passes',
+  'read',
+  'compared',
+  'merged',
+  'zeroed',
+  'refused',
+  'moved',
+  'dropped',
+  'compressed',
+  'swapped',
+  'cpuMs',
+  'storeBytes',
+  'storeFrames',
+  'swapBlocks',
+  'swapCapacity',
+] as const;
+
+/** One for each vCPU thread, then the memory worker's. */
 export const DOORBELLS = CONTROL + 128;
 export const DOORBELL_STRIDE = 16;
 
@@ -98,6 +119,18 @@ export const VM_WANTED = 13;
 /** What it waits for: a FrameUse by its place in FRAME_USES, or WAITS_FOR_TABLE. */
 export const VM_WAITS_FOR = 19;
 export const WAITS_FOR_TABLE = 3;
+/** How many VMs had this slot, this one included: outlives them. Changed under "accounts". */
+export const VM_LIFE = 20;
+/** Shared pages that this VM copied to write them. Only the owner changes it. */
+export const VM_BREAKS = 21;
+/** Absent pages that came back. */
+export const VM_BROUGHT = 22;
+/** Time that its hart ran, in microseconds mod 2^32. Changed by its thread. */
+export const VM_RUN_TIME = 23;
+// Set by the main thread at any time: frames that reclaim leaves it, and above which it is the first to give (0: none); its weight.
+export const VM_MINIMUM = 24;
+export const VM_MAXIMUM = 25;
+export const VM_SHARES = 26;
 /** 64 words: the page directories, each for 2 GiB of promise. */
 export const VM_ROOT = 64;
 export const VM_ROOT_COUNT = 64;

@@ -187,3 +187,23 @@ describe('the page store', () => {
     );
   });
 });
+
+it('M57: LZ4 of the kernels goes the same way', () => {
+  const host = storePool();
+  const table = createStoreTable(host.frameCount, 0);
+  const writer = new StoreWriter({ host, table });
+  const reader = new StoreReader({ host, table });
+  const frame = (host.map.scratch + SCRATCH_BYTES) / 4096;
+  const handles = Array.from({ length: 50 }, (_, seed) => {
+    host.kernels.zeroFrame(frame);
+    for (let i = 0; i < 1024; i++) host.words[frame * 1024 + i] = (i >> 3) * seed;
+    return writer.putCompressed(frame);
+  });
+  for (const [seed, handle] of handles.entries()) {
+    expect(reader.decompress(handle, frame)).toBe(true);
+    for (let i = 0; i < 1024; i++) expect(host.words[frame * 1024 + i]).toBe((i >> 3) * seed);
+    reader.free(handle);
+  }
+  writer.collect();
+  expect(host.poolMemory().framesInUse).toBe(0);
+});

@@ -9,13 +9,13 @@ import { assert, InvariantError } from '../base/assert.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { checksumOf } from './checksum.ts';
-import type { PageCodec } from './codec.ts';
+import { type PageCodec, pageCodec } from './codec.ts';
 import * as t from './store-table.ts';
 
 export interface StoreReaderOptions {
   readonly host: HostMemory;
   readonly table: SharedArrayBuffer;
-  readonly codec: PageCodec;
+  readonly codec?: PageCodec;
 }
 
 export class StoreReader {
@@ -26,7 +26,7 @@ export class StoreReader {
   constructor({ host, table, codec }: StoreReaderOptions) {
     this.#host = host;
     this.#words = new Int32Array(table);
-    this.#codec = codec;
+    this.#codec = codec ?? pageCodec(host, 0);
   }
 
   /** The page's block in the swap file, where it stays; -1 while it is compressed in the arena. */

@@ -11,10 +11,11 @@
 import { assert } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import type { HostMemory } from '../host-memory/index.ts';
+import { COMPRESS_SCRATCH_BYTES } from '../host-memory/page-kernels.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { SCRATCH_BYTES } from '../layout/arena.ts';
 import { checksumOf } from './checksum.ts';
-import type { PageCodec } from './codec.ts';
+import { type PageCodec, pageCodec } from './codec.ts';
 import { OBJECT_BYTES_MAX, ObjectFrames } from './object-frames.ts';
 import * as t from './store-table.ts';
 import { SwapBlocks } from './swap-blocks.ts';
@@ -24,14 +25,17 @@ export interface StoreWriterOptions {
   readonly host: HostMemory;
   /** What `createStoreTable` gave. */
   readonly table: SharedArrayBuffer;
-  readonly codec: PageCodec;
   readonly swap?: SwapDevice;
+  readonly codec?: PageCodec;
 }
 
 /** Pages that one write takes to the swap file. */
 const RUN_PAGES = 16;
-/** In the worker's scratch area: frames of pages on their way to the swap file, then the output of a compression. */
+/** In the worker's scratch area: frames of pages on their way to the swap file, then the output of a compression and its table. */
 const OUTPUT = RUN_PAGES * PAGE_SIZE;
+const TABLE = OUTPUT + PAGE_SIZE;
+/** The rest of the area is others'. */
+const STORE_SCRATCH_BYTES = TABLE + COMPRESS_SCRATCH_BYTES;
 
 const NONE = -1;
 
@@ -53,13 +57,14 @@ export class StoreWriter {
   #newest = 0;
 
   constructor({ host, table, codec, swap }: StoreWriterOptions) {
+    assert(STORE_SCRATCH_BYTES <= SCRATCH_BYTES, 'the store needs more scratch memory than there is');
     this.#host = host;
     this.#words = new Int32Array(table);
-    this.#codec = codec;
+    this.#scratch = host.map.scratch + host.map.threadCount * SCRATCH_BYTES;
+    this.#codec = codec ?? pageCodec(host, this.#scratch + TABLE);
     this.#swap = swap ?? null;
     this.#objects = new ObjectFrames(host);
     this.#blocks = new SwapBlocks(this.#words[t.SWAP_BLOCKS]);
-    this.#scratch = host.map.scratch + host.map.threadCount * SCRATCH_BYTES;
     this.#older = new Int32Array(this.#words[t.SLOT_COUNT]);
     this.#newer = new Int32Array(this.#words[t.SLOT_COUNT]);
   }

@@ -11,8 +11,9 @@ import { DOMAIN_MAX, HostMemory } from '../host-memory/index.ts';
 import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
+import { createNominations } from './nominations.ts';
 import { createRequestQueue, RequestSender } from './request-queue.ts';
-import type { PoolEvent, PoolMemory, VmConfig, VmHandle, VmPool, VmPoolOptions } from './types.ts';
+import type { OpenPool, PoolEvent, PoolInternals, PoolMemory, VmConfig, VmHandle, VmPoolOptions } from './types.ts';
 import type { DiskSpec, FromThread, MachineSpec, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
 import { PoolVm } from './vm-handle.ts';
 
@@ -38,7 +39,7 @@ interface Entry {
 /**
  * @throws ShoalError `bad-argument` for a size that cannot be, `no-memory` when the address space for the pool is not to be had.
  */
-export async function openVmPool(options: VmPoolOptions): Promise<VmPool> {
+export async function openVmPool(options: VmPoolOptions): Promise<OpenPool> {
   const threadCount = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
   if (!Number.isInteger(threadCount) || threadCount < 1 || threadCount > MAX_THREADS) {
     throw new ShoalError('bad-argument', `A pool has 1 to ${MAX_THREADS} vCPU threads, not ${threadCount}.`);
@@ -55,11 +56,12 @@ export async function openVmPool(options: VmPoolOptions): Promise<VmPool> {
   return await ThreadPool.open(host, threadCount);
 }
 
-class ThreadPool implements VmPool {
+class ThreadPool implements OpenPool {
   readonly #host: HostMemory;
   readonly #io: IoThread;
   readonly #images = new ImageStore();
   readonly #threads: Thread[] = [];
+  readonly #nominations: readonly SharedArrayBuffer[];
   readonly #entries = new Map<number, Entry>();
   readonly #domains = new Map<string, number>();
   /** Waiting for 'created' or 'removed' of a VM. */
@@ -68,24 +70,36 @@ class ThreadPool implements VmPool {
   #nextVm = 1;
   #closing: Promise<void> | null = null;
 
-  private constructor(host: HostMemory, io: IoThread) {
+  private constructor(host: HostMemory, io: IoThread, threadCount: number) {
     this.#host = host;
+    this.#nominations = Array.from({ length: threadCount }, createNominations);
     this.#io = io;
   }
 
-  static async open(host: HostMemory, threadCount: number): Promise<VmPool> {
+  static async open(host: HostMemory, threadCount: number): Promise<ThreadPool> {
     const doorbells = Array.from({ length: threadCount }, (_, index) => ({
       buffer: host.memory.buffer,
       index: host.doorbell(index),
     }));
     const io = await IoThread.start({ memory: host.memory, doorbells });
-    const pool = new ThreadPool(host, io);
+    const pool = new ThreadPool(host, io, threadCount);
     await Promise.all(Array.from({ length: threadCount }, (_, index) => pool.#startThread(index)));
     return pool;
   }
 
   get vms(): readonly VmHandle[] {
     return [...this.#entries.values()].map((entry) => entry.vm);
+  }
+
+  get internals(): PoolInternals {
+    return {
+      host: this.#host,
+      nominations: this.#nominations,
+      vms: () =>
+        [...this.#entries.values()]
+          .filter(({ vm }) => vm.slot >= 0)
+          .map(({ vm }) => ({ slot: vm.slot, name: vm.config.name, domain: vm.config.domain })),
+    };
   }
 
   async createVm(config: VmConfig): Promise<VmHandle> {
@@ -184,6 +198,7 @@ class ThreadPool implements VmPool {
       map: this.#host.map,
       threadIndex: index,
       io: this.#io.channels[index] as ThreadSetup['io'],
+      nominations: this.#nominations[index] as SharedArrayBuffer,
     };
     const worker = new Worker(new URL('./vcpu-thread/worker.ts', import.meta.url), {
       workerData: setup,

@@ -1,5 +1,7 @@
 /** What the layers above (`images/`, `host/`, `cli/`) see of a running machine. `VmPool` in pool.ts is the implementation. */
 
+import type { HostMemory } from '../host-memory/index.ts';
+
 export type VmState = 'created' | 'running' | 'paused' | 'waiting' | 'stopped' | 'failed';
 
 /** A read-only image file below, and optionally a writable layer on top (a file of Shoal's own, made when missing). */
@@ -118,7 +120,16 @@ export interface VmPoolOptions {
   readonly overCommit?: number;
 }
 
-/** `openVmPool(options)` in pool.ts makes one. */
+/** What the layers above need to work on the memory of all VMs at once (page-fusion, reclaim). Main thread. */
+export interface PoolInternals {
+  readonly host: HostMemory;
+  /** A ring for each vCPU thread: see nominations.ts. */
+  readonly nominations: readonly SharedArrayBuffer[];
+  /** Running VMs by their slot in host-memory's VM table. */
+  vms(): readonly { readonly slot: number; readonly name: string; readonly domain: string }[];
+}
+
+/** What callers see of a pool. */
 export interface VmPool extends AsyncDisposable {
   createVm(config: VmConfig): Promise<VmHandle>;
   /** Powers the VM off and forgets it. */
@@ -127,4 +138,9 @@ export interface VmPool extends AsyncDisposable {
   memory(): Promise<PoolMemory>;
   onEvent(listener: (event: PoolEvent) => void): () => void;
   close(): Promise<void>;
+}
+
+/** `openVmPool(options)` in pool.ts makes one. */
+export interface OpenPool extends VmPool {
+  readonly internals: PoolInternals;
 }

@@ -77,4 +77,6 @@ export interface ThreadSetup {
   readonly threadIndex: number;
   /** This thread's rings to the I/O thread. */
   readonly io: IoChannel;
+  /** What the memory worker asks of this thread (nominations.ts). */
+  readonly nominations: SharedArrayBuffer;
 }
