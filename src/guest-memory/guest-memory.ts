@@ -49,7 +49,7 @@ const SLOW = -3;
 export interface GuestMemoryOptions {
   /** RAM, in bytes; whole pages. */
   readonly ranges: readonly { readonly address: number; readonly bytes: number }[];
-  /** 0 to 254; see FILE_DOMAIN. */
+  /** 0 to DOMAIN_MAX. */
   readonly domain: number;
   /** The owner: a vCPU thread's number. */
   readonly thread: number;

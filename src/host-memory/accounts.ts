@@ -12,7 +12,7 @@ import type { HostMemory } from './host-memory.ts';
 import { LOCK_ACCOUNTS, LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
 import {
-  DOMAIN_COUNT,
+  DOMAIN_MAX,
   FRAMES_PEAK,
   FREE_FRAMES,
   PROMISE_LIMIT_PAGES,
@@ -47,7 +47,7 @@ const MIB = 2 ** 20;
 export interface Admission {
   /** Pages of RAM the VM is promised. */
   readonly promisedPages: number;
-  /** 0 to 254; frames never cross domains. */
+  /** 0 to DOMAIN_MAX; frames never cross domains. */
   readonly domain: number;
   /** The vCPU thread that owns the VM: its doorbell rings when memory is there. */
   readonly thread: number;
@@ -62,7 +62,7 @@ export const lifeOf = (host: HostMemory, vm: number): number => vm | (Atomics.lo
 export function* admitSteps(host: HostMemory, admission: Admission): Steps<VmIndex> {
   const words = host.words;
   const { promisedPages, domain, thread } = admission;
-  assert(domain >= 0 && domain < DOMAIN_COUNT, 'a domain is a number from 0 to 255');
+  assert(domain >= 0 && domain <= DOMAIN_MAX, `a guest's domain is a number from 0 to ${DOMAIN_MAX}`);
   yield* lock(host, LOCK_ACCOUNTS);
   yield 'accounts:admit';
   const promised = words[PROMISED_PAGES];

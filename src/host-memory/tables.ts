@@ -168,6 +168,12 @@ export const CHUNK_CLEAN_BITS = 32;
 export const CHUNK_RELEASING_BITS = 48;
 
 export const DOMAIN_COUNT = 256;
+/** The domain of pages of files that belong to no guest's domain. */
+export const FILE_DOMAIN = 255;
+/** The domain of frames with compressed pages (page-store). No page entry ever leads to one. */
+export const STORE_DOMAIN = 254;
+/** Domains of guests are 0 to DOMAIN_MAX. */
+export const DOMAIN_MAX = 253;
 /** Free sets by fullness: per domain and kind (private, shared) one list for each 64 free frames. */
 export const FREE_SET_BUCKETS = 8;
 const FREE_SETS = DOMAIN_COUNT * 2 * FREE_SET_BUCKETS;

@@ -10,7 +10,7 @@
 import { ENTRY_STAMP, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, ROM, SHARED, stateOf } from '../guest-memory/page-entry.ts';
 import { isFrame } from '../guest-memory/table-walk.ts';
 import type { HostMemory } from '../host-memory/index.ts';
-import { KERNEL_SCRATCH } from '../layout/arena.ts';
+import { SCRATCH_BYTES } from '../layout/arena.ts';
 import { N_OUTCOME, NOMINATION, NOMINATION_DONE } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
 import type { SurveyedVm } from '../vm/vm-survey.ts';
@@ -40,11 +40,14 @@ export class Fusion {
   readonly #keys = new DomainKeys();
   /** By life: for each leaf 512 bytes, how patient to be with a page, and whether it was merged. */
   readonly #pages = new Map<number, Map<number, Uint8Array>>();
+  /** Where the kernel puts a hash: the last words of this thread's scratch area. */
+  readonly #hashAt: number;
   #pass = 0;
 
   constructor(host: HostMemory, nominator: Nominator) {
     this.#host = host;
     this.#nominator = nominator;
+    this.#hashAt = host.map.scratch + (host.map.threadCount + 1) * SCRATCH_BYTES - 8;
     this.records = new FrameRecords(host);
     this.merging = new Merging(host, nominator, this.records, (life, page) => {
       this.#notesOf(life, Math.floor(page / LEAF_PAGES))[page % LEAF_PAGES] |= MERGED;
@@ -108,15 +111,15 @@ export class Fusion {
     this.counts.read++;
     const isZero = kernels.isZeroFrame(frame);
     const key = this.#keys.of(vm.domain);
-    if (!isZero) kernels.hashFrame(frame, key.low, key.high, KERNEL_SCRATCH);
+    if (!isZero) kernels.hashFrame(frame, key.low, key.high, this.#hashAt);
     // Written meanwhile, or another's by now: then what was read is nothing.
     if (Atomics.load(words, at + ENTRY_STAMP) !== stamp || frameOf(Atomics.load(words, at)) !== frame) return;
     if (isZero) {
       this.#nominator.nominate({ kind: NOMINATION.zero, vm: vm.life, page, identity: PRIVATE | frame, stamp });
       return;
     }
-    const hashLow = words[KERNEL_SCRATCH / 4];
-    const hashHigh = words[KERNEL_SCRATCH / 4 + 1];
+    const hashLow = words[this.#hashAt / 4];
+    const hashHigh = words[this.#hashAt / 4 + 1];
     this.records.set(frame, RECORD_PRIVATE, hashLow, hashHigh, stamp, vm.life, page);
     const found = this.records.find(hashLow, hashHigh, frame);
     if (found === 0 || !this.merging.merge({ vm: vm.life, page, frame, stamp }, found)) this.records.insert(frame);

@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
 import { DECODE_CACHE_BYTES } from '../cpu/index.ts';
 import { createLayer, ImageStore, IoThread, type LayerFile, type SharedImage } from '../disk/index.ts';
-import { HostMemory } from '../host-memory/index.ts';
+import { DOMAIN_MAX, HostMemory } from '../host-memory/index.ts';
 import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
@@ -270,9 +270,11 @@ class ThreadPool implements OpenPool {
   }
 
   #domain(name: string): number {
-    let number = this.#domains.get(name);
-    if (number === undefined) this.#domains.set(name, (number = this.#domains.size));
-    if (number > 254) throw new ShoalError('bad-argument', 'A pool has at most 255 sharing domains.');
+    const known = this.#domains.get(name);
+    if (known !== undefined) return known;
+    const number = this.#domains.size;
+    if (number > DOMAIN_MAX) throw new ShoalError('bad-argument', `A pool has at most ${DOMAIN_MAX + 1} sharing domains.`);
+    this.#domains.set(name, number);
     return number;
   }
 }

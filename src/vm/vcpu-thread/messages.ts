@@ -29,7 +29,7 @@ export interface MachineSpec {
   readonly initrd?: SharedImage;
   readonly commandLine: string;
   readonly disks: readonly DiskSpec[];
-  /** Sharing domain, 0–254. */
+  /** Sharing domain, 0 to DOMAIN_MAX. */
   readonly domain: number;
   readonly requests: SharedArrayBuffer;
 }
