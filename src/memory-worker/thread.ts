@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import { MEMORY_WORKER } from '../host-memory/waiters.ts';
 import type { ArenaMap } from '../layout/arena.ts';
+import type { StoreSetup } from '../page-store/index.ts';
 import type { PoolInternals } from '../vm/types.ts';
 import { DEFAULT_SETTINGS, type MemoryWorkerSettings, SharedSettings } from './settings.ts';
 
@@ -10,6 +11,7 @@ export interface MemoryWorkerSetup {
   readonly map: ArenaMap;
   readonly nominations: readonly SharedArrayBuffer[];
   readonly settings: SharedArrayBuffer;
+  readonly store: StoreSetup;
 }
 
 /** Bound of the thread's young heap: it makes little garbage. */
@@ -29,6 +31,7 @@ export class MemoryWorkerThread {
       map: internals.host.map,
       nominations: internals.nominations,
       settings: this.#settings.buffer,
+      store: internals.store,
     };
     this.#worker = new Worker(new URL('./worker.ts', import.meta.url), {
       workerData: setup,

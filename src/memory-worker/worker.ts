@@ -1,7 +1,7 @@
 /** Entry of the memory worker's thread. Idle priority: guests go first. */
 import { readlinkSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
-import { workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { HostMemory } from '../host-memory/index.ts';
 import { MemoryWorker } from './memory-worker.ts';
 import { SharedSettings } from './settings.ts';
@@ -19,4 +19,9 @@ function lowerPriority(): void {
 
 const setup = workerData as MemoryWorkerSetup;
 lowerPriority();
-new MemoryWorker(HostMemory.attach(setup.memory, setup.map), setup.nominations, new SharedSettings(setup.settings)).run();
+new MemoryWorker({
+  host: HostMemory.attach(setup.memory, setup.map),
+  setup,
+  settings: new SharedSettings(setup.settings),
+  send: (message) => parentPort?.postMessage(message),
+}).run();

@@ -9,6 +9,7 @@ import { DECODE_CACHE_BYTES } from '../cpu/index.ts';
 import { createLayer, ImageStore, IoThread, type LayerFile, type SharedImage } from '../disk/index.ts';
 import { DOMAIN_MAX, HostMemory } from '../host-memory/index.ts';
 import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
+import { createStoreTable, createSwapFile, type OpenSwapFile, type StoreSetup } from '../page-store/index.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
 import { createNominations } from './nominations.ts';
@@ -53,7 +54,8 @@ export async function openVmPool(options: VmPoolOptions): Promise<OpenPool> {
     decodeCacheBytes: DECODE_CACHE_BYTES,
     ...(options.overCommit && { overCommit: options.overCommit }),
   });
-  return await ThreadPool.open(host, threadCount);
+  const swap = options.swap ? createSwapFile(options.swap) : null;
+  return await ThreadPool.open(host, threadCount, swap);
 }
 
 class ThreadPool implements OpenPool {
@@ -62,6 +64,8 @@ class ThreadPool implements OpenPool {
   readonly #images = new ImageStore();
   readonly #threads: Thread[] = [];
   readonly #nominations: readonly SharedArrayBuffer[];
+  readonly #swap: OpenSwapFile | null;
+  readonly #store: StoreSetup;
   readonly #entries = new Map<number, Entry>();
   readonly #domains = new Map<string, number>();
   /** Waiting for 'created' or 'removed' of a VM. */
@@ -70,19 +74,24 @@ class ThreadPool implements OpenPool {
   #nextVm = 1;
   #closing: Promise<void> | null = null;
 
-  private constructor(host: HostMemory, io: IoThread, threadCount: number) {
+  private constructor(host: HostMemory, io: IoThread, threadCount: number, swap: OpenSwapFile | null) {
     this.#host = host;
+    this.#swap = swap;
+    this.#store = {
+      table: createStoreTable(host.frameCount, swap?.blocks ?? 0),
+      swap: swap && { file: swap.file, blocks: swap.blocks },
+    };
     this.#nominations = Array.from({ length: threadCount }, createNominations);
     this.#io = io;
   }
 
-  static async open(host: HostMemory, threadCount: number): Promise<ThreadPool> {
+  static async open(host: HostMemory, threadCount: number, swap: OpenSwapFile | null): Promise<ThreadPool> {
     const doorbells = Array.from({ length: threadCount }, (_, index) => ({
       buffer: host.memory.buffer,
       index: host.doorbell(index),
     }));
     const io = await IoThread.start({ memory: host.memory, doorbells });
-    const pool = new ThreadPool(host, io, threadCount);
+    const pool = new ThreadPool(host, io, threadCount, swap);
     await Promise.all(Array.from({ length: threadCount }, (_, index) => pool.#startThread(index)));
     return pool;
   }
@@ -95,6 +104,7 @@ class ThreadPool implements OpenPool {
     return {
       host: this.#host,
       nominations: this.#nominations,
+      store: this.#store,
       vms: () =>
         [...this.#entries.values()]
           .filter(({ vm }) => vm.slot >= 0)
@@ -188,6 +198,7 @@ class ThreadPool implements OpenPool {
     for (const thread of this.#threads) this.#sender(thread)({ kind: 'close' });
     await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));
     await this.#io.close();
+    this.#swap?.close();
   }
 
   // ---- threads ----
@@ -199,6 +210,7 @@ class ThreadPool implements OpenPool {
       threadIndex: index,
       io: this.#io.channels[index] as ThreadSetup['io'],
       nominations: this.#nominations[index] as SharedArrayBuffer,
+      store: this.#store,
     };
     const worker = new Worker(new URL('./vcpu-thread/worker.ts', import.meta.url), {
       workerData: setup,

@@ -1,6 +1,7 @@
 /** What the layers above (`images/`, `host/`, `cli/`) see of a running machine. `VmPool` in pool.ts is the implementation. */
 
 import type { HostMemory } from '../host-memory/index.ts';
+import type { StoreSetup, SwapOptions } from '../page-store/index.ts';
 
 export type VmState = 'created' | 'running' | 'paused' | 'waiting' | 'stopped' | 'failed';
 
@@ -118,6 +119,8 @@ export interface VmPoolOptions {
   readonly threads?: number;
   /** How much more than the pool may be promised to all VMs together. Default 64. */
   readonly overCommit?: number;
+  /** A file for pages that the pool has no room for. Default: none. */
+  readonly swap?: SwapOptions;
 }
 
 /** What the layers above need to work on the memory of all VMs at once (page-fusion, reclaim). Main thread. */
@@ -125,6 +128,7 @@ export interface PoolInternals {
   readonly host: HostMemory;
   /** A ring for each vCPU thread: see nominations.ts. */
   readonly nominations: readonly SharedArrayBuffer[];
+  readonly store: StoreSetup;
   /** Running VMs by their slot in host-memory's VM table. */
   vms(): readonly { readonly slot: number; readonly name: string; readonly domain: string }[];
 }

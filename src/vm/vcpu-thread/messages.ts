@@ -7,6 +7,7 @@
 
 import type { IoChannel, LayerFile, SharedImage } from '../../disk/index.ts';
 import type { ArenaMap } from '../../layout/arena.ts';
+import type { StoreSetup } from '../../page-store/index.ts';
 import type { VmState } from '../types.ts';
 
 /** Bytes of one port and direction that may be on their way unacknowledged. */
@@ -79,4 +80,5 @@ export interface ThreadSetup {
   readonly io: IoChannel;
   /** What the memory worker asks of this thread (nominations.ts). */
   readonly nominations: SharedArrayBuffer;
+  readonly store: StoreSetup;
 }
