@@ -164,14 +164,22 @@ function affineChunk(host: HostMemory, vm: number, domain: number): number {
   return best;
 }
 
-/** Takes up to `count` frames of one chunk. Results go to `into` from `at`, with HANDY_CLEAN. Returns how many. */
+/**
+ * Takes up to `count` frames of one chunk. Results go to `into` from `at`, with HANDY_CLEAN. Returns how many. Shared frames come from a place that
+ * nobody can foresee, so that no guest knows which of its pages lies beside which of another's.
+ */
 export function takeFromChunk(host: HostMemory, chunk: number, count: number, into: Int32Array, at: number): number {
   const words = host.words;
   const entry = chunkEntry(host, chunk);
   const first = host.firstFrame + chunk * CHUNK_FRAMES;
+  const start = words[entry + CHUNK_STATE] === CHUNK_SHARED ? host.platform.randomBelow(CHUNK_FRAMES) : 0;
+  // The word where it starts is looked at twice: from the bit on, and at the end up to it.
+  const fromStart = -1 << (start & 31);
   let taken = 0;
-  for (let i = 0; i < BITMAP_WORDS && taken < count; i++) {
-    let bits = words[entry + CHUNK_FREE_BITS + i];
+  for (let k = 0; k <= BITMAP_WORDS && taken < count; k++) {
+    const i = ((start >> 5) + k) % BITMAP_WORDS;
+    const here = k === 0 ? fromStart : k === BITMAP_WORDS ? ~fromStart : -1;
+    let bits = words[entry + CHUNK_FREE_BITS + i] & here;
     if (bits === 0) continue;
     let clean = words[entry + CHUNK_CLEAN_BITS + i];
     while (bits !== 0 && taken < count) {
@@ -188,7 +196,7 @@ export function takeFromChunk(host: HostMemory, chunk: number, count: number, in
       }
       taken++;
     }
-    words[entry + CHUNK_FREE_BITS + i] = bits;
+    words[entry + CHUNK_FREE_BITS + i] = bits | (words[entry + CHUNK_FREE_BITS + i] & ~here);
     words[entry + CHUNK_CLEAN_BITS + i] = clean;
   }
   countFree(host, entry, -taken);

@@ -60,6 +60,7 @@ export class World {
     const platform: Platform = {
       ...simulatedPlatform,
       canReturnMemory: true,
+      randomBelow: (limit) => this.random.below(limit),
       returnMemory: (_, address, length) => this.#zero(address, length),
     };
     this.host = HostMemory.create({
