@@ -7,21 +7,24 @@ import { ENTRY_STAMP, ENTRY_WORDS, frameOf, identityOf, PRIVATE, SHARED, stateOf
 import { TABLE_PAGE } from '../../src/guest-memory/page-table.ts';
 import { unstampedMoves } from '../../src/guest-memory/write-clock.ts';
 import { lifeOf } from '../../src/host-memory/accounts.ts';
-import { generationOf } from '../../src/host-memory/frame-table.ts';
-import type { HostMemory } from '../../src/host-memory/index.ts';
+import { chunkOfFrame, domainOfFrame, fullerChunk } from '../../src/host-memory/chunk-set.ts';
+import { FRAME_SHARED, frameState } from '../../src/host-memory/frame-entry.ts';
+import { frameEntry, generationOf } from '../../src/host-memory/frame-table.ts';
+import { FILE_DOMAIN, type HostMemory } from '../../src/host-memory/index.ts';
 import { beginReading, endReading, READER_WORKER } from '../../src/host-memory/readers.ts';
 import { allocateSharedSteps, releaseManySteps } from '../../src/host-memory/shared-frames.ts';
 import type { Steps } from '../../src/host-memory/steps.ts';
 import { VM_ALIVE, VM_DOMAIN, VM_EPOCH, VM_ROOT, VM_STATE, VM_THREAD } from '../../src/host-memory/tables.ts';
 import { type Nomination, type NominationKind, namesItsLife } from './nominations.ts';
 import type { Owner } from './owner.ts';
+import { CONTENTS_MANY_HAVE } from './owner.ts';
 import { FIRST, LAST } from './store.ts';
 import type { World } from './world.ts';
 
 /** Nominations that one ring holds. */
 const RING = 12;
 /** Pages looked at in one reading, at most. */
-const READING_PAGES = 4;
+const READING_PAGES = 5;
 const OBSERVATIONS = 12;
 
 /** A page that was quiet. */
@@ -85,9 +88,11 @@ export class MemoryWorker {
     const { words } = host;
     const { random, pinned } = this.#world;
     const found: Sighting[] = [];
-    const slot = random.below(host.map.vmCountMax);
+    let slot = random.below(host.map.vmCountMax);
+    const isAlive = () => Atomics.load(words, host.vmEntry(slot) + VM_STATE) === VM_ALIVE;
+    for (let i = 1; i < host.map.vmCountMax && !isAlive(); i++) slot = (slot + 1) % host.map.vmCountMax;
     const entry = host.vmEntry(slot);
-    if (Atomics.load(words, entry + VM_STATE) !== VM_ALIVE) return found;
+    if (!isAlive()) return found;
     beginReading(host, READER_WORKER);
     yield 'worker:root';
     const vm = lifeOf(host, slot);
@@ -138,7 +143,16 @@ export class MemoryWorker {
     assert(first === last, `VM ${slot}: page ${page} with stamp ${stamp} was seen as ${first} and ${last}`);
     this.#world.observations.push({ guest: owner.guest, page, identity, stamp, word: first });
     if (this.#world.observations.length > OBSERVATIONS) this.#world.observations.shift();
+    this.#learn(frameOf(identity), first);
     return { identity, stamp, word: first };
+  }
+
+  /** A frame that is shared already may serve others, too. */
+  #learn(frame: number, word: number): void {
+    const host = this.#host;
+    if (frameState(Atomics.load(host.words, frameEntry(host, frame))) !== FRAME_SHARED) return;
+    const domain = domainOfFrame(host, frame);
+    if (domain !== FILE_DOMAIN) this.#targets.set(keyOf(domain, word), { frame, generation: generationOf(host, frame) });
   }
 
   *#nominateSteps(sighting: Sighting): Steps<void> {
@@ -150,23 +164,33 @@ export class MemoryWorker {
     const submit = (kind: NominationKind, more: Partial<Nomination> = {}) =>
       owner.ring.waiting.push({ ...sighting, kind, target: 0, generation: 0, stored: null, outcome: 'waits', ...more });
     if (word === 0 && !random.oneIn(4)) return void submit('zero');
-    switch (random.below(8)) {
+    const sparse = stateOf(sighting.identity) === PRIVATE && this.#hasBetterPlace(frameOf(sighting.identity));
+    if (sparse && !random.oneIn(3)) return void submit('move');
+    // Equal pages are what it is for.
+    switch (random.below(word < CONTENTS_MANY_HAVE ? 14 : 7)) {
       case 0:
         return void submit(random.oneIn(2) ? 'ageEpoch' : 'age');
       case 1:
-      case 2:
         return void submit('move');
+      case 2:
       case 3:
-      case 4:
         return void submit('park', { stored: store.put(word, word) });
       default: {
         const target = this.#targets.get(keyOf(domain, word));
+        if (target?.frame === frameOf(sighting.identity)) return;
         if (target && !random.oneIn(6))
           return void submit('shareFurther', { target: target.frame, generation: target.generation });
         const frame = yield* this.#freshTargetSteps(domain, word);
         if (frame !== 0) submit('shareFirst', { target: frame, generation: generationOf(this.#host, frame) });
       }
     }
+  }
+
+  /** A hint. */
+  #hasBetterPlace(frame: number): boolean {
+    const chunk = chunkOfFrame(this.#host, frame);
+    const domain = domainOfFrame(this.#host, frame);
+    return fullerChunk(this.#host, domain, chunk) >= 0;
   }
 
   /** A frame for the first of equal pages; the worker's reference is counted, and kept until the outcome is there. 0: there is none. */

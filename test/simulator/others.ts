@@ -16,7 +16,7 @@ export function* ioThread(world: World, owners: readonly Owner[]): Steps<void> {
   for (;;) {
     yield 'io:idle';
     const owner = owners[world.random.below(owners.length)];
-    if (world.random.oneIn(2) && owner.source.read()) {
+    if (!world.random.oneIn(3) && owner.source.read()) {
       yield 'io:read';
       continue;
     }

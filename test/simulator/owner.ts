@@ -19,12 +19,20 @@ import { shareLeaf } from '../../src/guest-memory/shared-leaf.ts';
 import { mapFileBackedSteps, mapSharedSteps } from '../../src/guest-memory/shared-pages.ts';
 import { advanceEpochSteps } from '../../src/guest-memory/write-clock.ts';
 import { admitSteps, cancelWaitSteps } from '../../src/host-memory/accounts.ts';
+import { classFreeFrames } from '../../src/host-memory/chunk-set.ts';
 import { generationOf, retainSteps } from '../../src/host-memory/frame-table.ts';
 import { FILE_DOMAIN, type HostMemory } from '../../src/host-memory/index.ts';
 import { freeRetiredSteps } from '../../src/host-memory/readers.ts';
 import { allocateSharedSteps, releaseManySteps } from '../../src/host-memory/shared-frames.ts';
 import type { Steps } from '../../src/host-memory/steps.ts';
-import { VM_TICKET } from '../../src/host-memory/tables.ts';
+import {
+  BREAK_RESERVE,
+  CHUNK_PRIVATE,
+  EMERGENCY_RESERVE,
+  EMPTY_FRAMES,
+  VM_CHARGED,
+  VM_TICKET,
+} from '../../src/host-memory/tables.ts';
 import { NominationRing } from './nominations.ts';
 import { FIRST, LAST, OwnerSource, type StoredPage } from './store.ts';
 import { SimulatedTlb } from './tlb.ts';
@@ -35,6 +43,8 @@ const RANGE_PAGES = 10;
 export const PAGES = 2 * RANGE_PAGES;
 const RANGE_STARTS = [0x8000_0000, 0xc000_0000];
 const LEAF = 512;
+/** Values below it are written by many guests, again and again. */
+export const CONTENTS_MANY_HAVE = 3;
 const MUST_WAIT = -2;
 /** Times that a guest without memory sleeps before it does something else. */
 const PATIENCE = 3;
@@ -101,7 +111,7 @@ export class Owner {
       ...many(1, (page) => this.#deflate(page)),
       ...many(3, (page) => this.#discard(page)),
       ...many(3, (page) => this.#park(page)),
-      ...many(5, () => this.#bring()),
+      ...many(8, () => this.#bring()),
       ...many(14, () => this.ring.serveSteps(this.#alive)),
       ...many(2, () => this.#freeRetired()),
       ...many(2, () => advanceEpochSteps(this.#alive)),
@@ -149,11 +159,19 @@ export class Owner {
         this.busy = true;
         this.sealed = false;
         const operation = this.#operations[this.world.random.below(this.#operations.length)];
-        yield* operation(this.world.random.below(PAGES));
+        yield* operation(this.#pickPage());
         this.sealed = true;
       }
       yield* this.death();
     }
+  }
+
+  /** Any page; or, often enough, one that is absent, so that it is wanted, and goes another way while its bytes come. */
+  #pickPage(): number {
+    const page = this.world.random.below(PAGES);
+    if (!this.world.random.oneIn(3)) return page;
+    for (let i = 0; i < PAGES; i++) if (this.#stateOf((page + i) % PAGES) === ABSENT) return (page + i) % PAGES;
+    return page;
   }
 
   /** Life after an operation was cut off. */
@@ -271,7 +289,7 @@ export class Owner {
 
   /** Often one that others have too, or zero: then there are equal pages. */
   #newValue(): number {
-    if (this.world.random.oneIn(2)) return this.world.random.below(3);
+    if (this.world.random.oneIn(2)) return this.world.random.below(CONTENTS_MANY_HAVE);
     return (this.thread << 24) | (this.world.nextValue++ + 10_000);
   }
 
@@ -297,7 +315,7 @@ export class Owner {
       for (let turns = 0; turns < 10 && this.#bell() === heard; turns++) yield 'owner:waiting';
       this.#sleptSince = null;
     }
-    if (!waits()) return;
+    if (!waits()) return this.#stateOf(page) === ABSENT ? yield* this.#bring() : undefined;
     if (this.world.random.oneIn(2)) yield* cancelWaitSteps(this.host, guest.vm);
     // Its balloon driver helps, which needs no memory.
     else yield* this.#discard(0);
@@ -311,6 +329,19 @@ export class Owner {
   get overslept(): boolean {
     if (this.#sleptSince === null || this.guest === null || !this.busy || this.sealed) return false;
     return this.#bell() === this.#sleptSince && this.host.waiterMayProceed(this.guest.vm);
+  }
+
+  /** Frames charged, while one is asked for that the copy-on-write reserve is not for; else -1. */
+  get chargedWhileGrowing(): number {
+    return this.growing && this.guest !== null ? this.host.words[this.guest.account + VM_CHARGED] : -1;
+  }
+
+  /** It has just been given frames for what nobody had written: of those that it could have had, both reserves are left. */
+  checkReserve(): void {
+    const { words } = this.host;
+    const left = words[EMPTY_FRAMES] + words[classFreeFrames(this.domain, CHUNK_PRIVATE)];
+    const reserve = words[EMERGENCY_RESERVE] + words[BREAK_RESERVE];
+    assert(left >= reserve, `a new page leaves ${left} free frames of a reserve of ${reserve}`);
   }
 
   // Its host.

@@ -21,7 +21,9 @@ const STEPS = 150;
 /** Operations of each owner before the races begin, so that there is something to race for. */
 const WARM_UP = 12;
 /** Rounds of the memory worker before the races begin. */
-const WORKER_WARM_UP = 10;
+const WORKER_WARM_UP = 12;
+/** Nominations that each owner carries out before the races begin. */
+const SERVED_BEFORE = 5;
 /** After the world closes, everyone must have come to an end within this many turns: else something waits for ever. */
 const CLOSING_TURNS = 60_000;
 
@@ -140,14 +142,22 @@ export class Simulator {
         if (actor.at === 'owner:next') operations++;
       }
     }
-    // Then something is quiet, and the rings are full.
-    const worker = this.#actors[OWNERS];
+    // Then something is quiet; some of what the worker asks for is done already, and the rings are full again.
     for (const { guest } of this.#owners) if (guest !== null) for (const _ of advanceEpochSteps(guest));
+    this.#world.makeRoom();
+    this.#workerRounds();
+    for (const { guest, ring } of this.#owners)
+      if (guest !== null) for (let i = 0; i < SERVED_BEFORE; i++) for (const _ of ring.serveSteps(guest));
+    this.#workerRounds();
+    this.#world.audit(this.#audited());
+  }
+
+  #workerRounds(): void {
+    const worker = this.#actors[OWNERS];
     for (let rounds = 0; rounds < WORKER_WARM_UP; ) {
       this.#resume(worker, () => worker.steps.next());
       if (worker.at === 'worker:idle') rounds++;
     }
-    this.#world.audit(this.#audited());
   }
 
   #play(): void {
@@ -209,7 +219,9 @@ export class Simulator {
       visits.set(actor.at, (visits.get(actor.at) ?? 0) + 1);
       actor.left = false;
     }
+    const charged = actor.at.startsWith('refill:') ? (actor.owner?.chargedWhileGrowing ?? -1) : -1;
     this.#resume(actor, () => actor.steps.next());
+    if (charged >= 0 && (actor.owner?.chargedWhileGrowing ?? -1) > charged) actor.owner?.checkReserve();
     return true;
   }
 

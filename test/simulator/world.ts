@@ -24,6 +24,8 @@ export const contentWord = (content: number): number => 5000 + content;
 
 const CHUNKS = 5;
 const VMS = 8;
+/** The chunk that is nearly full, in worlds where frames are scarce. */
+const SPARE = 3;
 
 /** An image page as its cache remembers it: without a reference, so it may have gone, or be another's by now. */
 export interface CachedPage {
@@ -154,8 +156,8 @@ export class World {
       this.#ration(0, 0, t.CHUNK_PRIVATE, 16 + random.below(70));
       this.#ration(1, 1, t.CHUNK_PRIVATE, 6 + random.below(20));
       this.#ration(2, FILE_DOMAIN, t.CHUNK_SHARED, 2 + random.below(8));
-      if (random.oneIn(3)) this.#ration(3, 0, t.CHUNK_RELEASING, 0);
-      else this.#ration(3, 0, t.CHUNK_PRIVATE, 1 + random.below(16));
+      if (random.oneIn(6)) this.#ration(SPARE, 0, t.CHUNK_RELEASING, 0);
+      else this.#ration(SPARE, 0, t.CHUNK_PRIVATE, random.below(10));
       this.#ration(4, 0, t.CHUNK_SHARED, 1 + random.below(10));
     }
     this.#firstTable = random.oneIn(4) ? host.tablePageCount - 6 - random.below(10) : 0;
@@ -178,6 +180,25 @@ export class World {
     words[entry + t.CHUNK_RELEASING_COUNT] = 512 - frames;
     words[t.RELEASING_FRAMES] += 512 - frames;
     relink(host, chunk);
+  }
+
+  /** Some frames of a chunk that is nearly full are free now: better places for pages of sparser ones. */
+  makeRoom(): void {
+    const { words } = this.host;
+    const entry = chunkEntry(this.host, SPARE);
+    if (words[entry + t.CHUNK_STATE] !== t.CHUNK_PRIVATE || words[entry + t.CHUNK_RELEASING_COUNT] < 500) return;
+    const frames = this.random.below(5);
+    for (let i = 0; i < frames; i++) {
+      const bit = 1 << i;
+      // The last ones, which nobody was ever given.
+      words[entry + t.CHUNK_RELEASING_BITS + 15] &= ~bit;
+      words[entry + t.CHUNK_FREE_BITS + 15] |= bit;
+      words[entry + t.CHUNK_CLEAN_BITS + 15] |= bit;
+    }
+    countFree(this.host, entry, frames);
+    words[entry + t.CHUNK_RELEASING_COUNT] -= frames;
+    words[t.RELEASING_FRAMES] -= frames;
+    relink(this.host, SPARE);
   }
 
   /** Counts a reference that somebody outside guest-memory has from now on. */
