@@ -36,6 +36,7 @@ import {
   PRIVATE,
   SHARED,
   stateOf,
+  YOUNG,
 } from './page-entry.ts';
 import { DIRECTORY_SLOTS, entryOf, slotOf, TABLE_PAGE } from './page-table.ts';
 
@@ -228,6 +229,8 @@ export class Auditor {
         const at = entryOf(guest, page);
         const entry = at === 0 ? 0 : words[at];
         if (write) same(identityOf(entry), PRIVATE | frame, 'entry of a page held for writing:', page);
+        else if (!referenced && frame !== host.zeroFrame)
+          same(identityOf(entry), PRIVATE | frame, 'entry of a page held for reading:', page);
         else must(stateOf(entry) !== BALLOONED || frame === host.zeroFrame, 'ballooned while held: page', page);
       }
     }
@@ -250,6 +253,10 @@ export class Auditor {
     const state = at === 0 ? 0 : stateOf(words[at]);
     must(state !== ABSENT, 'a grant of absent page', page);
     same(frame, state === PRIVATE || state === SHARED ? frameOf(words[at]) : host.zeroFrame, 'frame of a grant of page', page);
+    if (state === PRIVATE || state === SHARED) {
+      const shared = words[slotOf(guest, page)] < 0;
+      must(shared || (words[at] & YOUNG) !== 0, 'a grant, and not young: page', page);
+    }
     if (kind === 'write') {
       must(state === PRIVATE, 'a write grant, and not private: page', page);
       same(words[at + ENTRY_STAMP], guest.epoch, 'stamp under a write grant of page', page);

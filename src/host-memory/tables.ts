@@ -133,6 +133,8 @@ export const VM_RUN_TIME = 23;
 export const VM_MINIMUM = 24;
 export const VM_MAXIMUM = 25;
 export const VM_SHARES = 26;
+/** Pages that got another frame with the same bytes, and no stamp for it. Only the owner changes it. */
+export const VM_MOVED = 27;
 /** 64 words: the page directories, each for 2 GiB of promise. */
 export const VM_ROOT = 64;
 export const VM_ROOT_COUNT = 64;
