@@ -7,6 +7,7 @@ import type { GuestMemory } from './guest-memory.ts';
 import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
 
 const bytesOf = (count: number, value = 1) => new Uint8Array(count).fill(value);
+const pages = (...guestFrames: number[]) => Uint32Array.from(guestFrames);
 
 function held(guest: GuestMemory, ...ranges: DmaRange[]): Hold {
   const result = guest.hold(ranges, () => {});
@@ -20,18 +21,18 @@ describe('the balloon', () => {
     const guest = guestOf(host);
     const tlb = new GrantBook(guest);
     tlb.store(RAM_PAGE, 77);
-    expect(guest.balloon(RAM_PAGE)).toBe(true);
-    expect(guest.balloon(RAM_PAGE)).toBe(false);
+    expect(guest.balloon(pages(RAM_PAGE))).toBe(1);
+    expect(guest.balloon(pages(RAM_PAGE))).toBe(0);
     expect(guest.memory()).toMatchObject({ balloonedBytes: PAGE, privateBytes: 0 });
     expect(tlb.load(RAM_PAGE)).toBe(0);
     tlb.store(RAM_PAGE, 78);
     expect(tlb.load(RAM_PAGE)).toBe(78);
     expect(guest.memory()).toMatchObject({ balloonedBytes: 0, privateBytes: PAGE });
-    expect(guest.deflate(RAM_PAGE)).toBe(false);
-    expect(guest.balloon(RAM_PAGE + 1)).toBe(true);
-    expect(guest.deflate(RAM_PAGE + 1)).toBe(true);
-    expect(guest.deflate(RAM_PAGE + 1)).toBe(false);
-    expect(guest.balloon(0)).toBe(false);
+    expect(guest.deflate(pages(RAM_PAGE))).toBe(0);
+    expect(guest.balloon(pages(RAM_PAGE + 1))).toBe(1);
+    expect(guest.deflate(pages(RAM_PAGE + 1))).toBe(1);
+    expect(guest.deflate(pages(RAM_PAGE + 1))).toBe(0);
+    expect(guest.balloon(pages(0))).toBe(0);
     new Auditor(host).audit([tlb.audited]);
   });
 
@@ -40,14 +41,14 @@ describe('the balloon', () => {
     const guest = guestOf(host);
     expect(guest.addRom(0x1000, bytesOf(5000, 3))).toBe('ok');
     const hold = held(guest, { address: RAM, length: 10, write: true }, { address: RAM + PAGE, length: 10, write: false });
-    expect(guest.balloon(1)).toBe(false);
+    expect(guest.balloon(pages(1))).toBe(0);
     expect(guest.discard(0x1000, 2 * PAGE)).toBe(0);
-    expect(guest.balloon(RAM_PAGE)).toBe(false);
-    expect(guest.balloon(RAM_PAGE + 1)).toBe(false);
+    expect(guest.balloon(pages(RAM_PAGE))).toBe(0);
+    expect(guest.balloon(pages(RAM_PAGE + 1))).toBe(0);
     expect(guest.discard(RAM, 2 * PAGE)).toBe(0);
     audit(host, [guest]);
     hold.release();
-    expect(guest.balloon(RAM_PAGE)).toBe(true);
+    expect(guest.balloon(pages(RAM_PAGE))).toBe(1);
   });
 });
 
@@ -120,7 +121,7 @@ describe('holds', () => {
     for (const address of [Number.NaN, -1, 2 ** 60])
       expect(guest.hold([{ address, length: 1, write: false }], () => {})).toBe('fault');
     expect(guest.hold([{ address: RAM, length: 0, write: false }], () => {})).toBe('fault');
-    expect(guest.balloon(RAM_PAGE)).toBe(true);
+    expect(guest.balloon(pages(RAM_PAGE))).toBe(1);
     audit(host, [guest]);
   });
 
@@ -174,7 +175,7 @@ describe('reset and power-off', () => {
     const guest = guestOf(host);
     guest.addRom(0x1000, bytesOf(100, 8));
     guest.write(RAM, bytesOf(700 * PAGE));
-    guest.balloon(RAM_PAGE + 1000);
+    guest.balloon(pages(RAM_PAGE + 1000));
     expect(guest.reset()).toBe('ok');
     expect(guest.memory()).toMatchObject({ privateBytes: 0, sharedBytes: PAGE, balloonedBytes: 0 });
     const bytes = bytesOf(100);
@@ -269,7 +270,7 @@ describe('handy frames', () => {
     const guest = guestOf(host);
     guest.write(RAM, bytesOf(600 * PAGE));
     const first = guest.frameForRead(RAM_PAGE + 599);
-    guest.balloon(RAM_PAGE + 599);
+    guest.balloon(pages(RAM_PAGE + 599));
     expect(guest.frameForWrite(RAM_PAGE + 700)).toBe(first);
     guest.discard(RAM, 500 * PAGE);
     expect(guest.memory().handyBytes).toBeLessThanOrEqual(128 * PAGE);

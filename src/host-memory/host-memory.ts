@@ -27,6 +27,7 @@ import {
   CHUNK_FREE_COUNT,
   CHUNK_RELEASING_COUNT,
   freeSetHeads,
+  GIVEN_RUNS,
   LOCKS_TAKEN,
   ownedCounts,
   RETURNED_PAGES,
@@ -62,6 +63,8 @@ export interface HostCounters {
   readonly systemCalls: number;
   /** Bytes ever given back to the host OS. */
   readonly returnedBytes: number;
+  /** Contiguous runs of guest pages that balloons and reports ever changed: what locks and system calls are held against. */
+  readonly givenRuns: number;
 }
 
 /** What an allocation may be refused for, by a test that injects faults. */
@@ -227,6 +230,7 @@ export class HostMemory {
       locksTaken: Atomics.load(this.words, LOCKS_TAKEN) >>> 0,
       systemCalls: Atomics.load(this.words, SYSTEM_CALLS) >>> 0,
       returnedBytes: (Atomics.load(this.words, RETURNED_PAGES) >>> 0) * 4096,
+      givenRuns: Atomics.load(this.words, GIVEN_RUNS) >>> 0,
     };
   }
 }

@@ -46,6 +46,8 @@ export const LOCKS_TAKEN = CONTROL + 65;
 export const SYSTEM_CALLS = CONTROL + 66;
 export const RETURNED_PAGES = CONTROL + 67;
 export const RETURN_CURSOR = CONTROL + 68;
+/** Contiguous runs of guest pages that lists of balloons and reports changed. */
+export const GIVEN_RUNS = CONTROL + 69;
 
 // Set when the pool opens, then constant.
 export const EMERGENCY_RESERVE = CONTROL + 80;
@@ -80,7 +82,7 @@ export const VM_TABLES = 9;
 export const VM_RETURNED = 10;
 export const VM_EPOCH = 11;
 export const VM_ROM = 14;
-/** Frames charged to this VM: private + handy + in transit. */
+/** Frames charged to this VM: private + handy + surplus + in transit. */
 export const VM_CHARGED = 15;
 /** The frame that an operation of the owner has in its hands: neither handy any more nor in a page entry yet. */
 export const VM_TRANSIT_FRAME = 16;
@@ -88,6 +90,9 @@ export const VM_TRANSIT_FRAME = 16;
 export const VM_TRANSIT_REFERENCE = 17;
 /** As above, a shared frame with a reference that a page is about to get. */
 export const VM_TRANSIT_GAIN = 18;
+/** Frames that the owner gave up and that are no handy ones: a chain through the frame table, and its length. Empty between two operations. */
+export const VM_SURPLUS = 20;
+export const VM_SURPLUS_COUNT = 21;
 // Changed under both mutexes, by the owner. A ticket 0 means "does not wait".
 export const VM_TICKET = 12;
 /** Frames that it waits for. */

@@ -7,12 +7,12 @@ import { assert } from '../../src/base/assert.ts';
 import { bringSteps, type PageSource, setAbsentSteps } from '../../src/guest-memory/absent-pages.ts';
 import { writeBytesSteps } from '../../src/guest-memory/access.ts';
 import type { AuditedGuest } from '../../src/guest-memory/audit.ts';
-import { balloonSteps, deflateSteps, discardSteps } from '../../src/guest-memory/balloon.ts';
+import { balloonSteps, deflateSteps, discardSteps, pagesOfList } from '../../src/guest-memory/balloon.ts';
 import { GuestMemory } from '../../src/guest-memory/guest-memory.ts';
 import { giveAllBackSteps } from '../../src/guest-memory/handy-frames.ts';
 import { holdSteps, type SteppedHold } from '../../src/guest-memory/holds.ts';
 import { powerOffSteps, resetSteps } from '../../src/guest-memory/life.ts';
-import { ABSENT, frameOf, PRIVATE, SHARED, stateOf } from '../../src/guest-memory/page-entry.ts';
+import { ABSENT, BALLOONED, frameOf, PRIVATE, SHARED, stateOf } from '../../src/guest-memory/page-entry.ts';
 import { entryOf, ownEntrySteps, slotOf, TABLE_PAGE } from '../../src/guest-memory/page-table.ts';
 import { RamRanges } from '../../src/guest-memory/ram-ranges.ts';
 import { shareLeaf } from '../../src/guest-memory/shared-leaf.ts';
@@ -23,7 +23,7 @@ import { generationOf, retainSteps } from '../../src/host-memory/frame-table.ts'
 import { FILE_DOMAIN, type HostMemory } from '../../src/host-memory/index.ts';
 import { allocateSharedSteps, releaseManySteps } from '../../src/host-memory/shared-frames.ts';
 import type { Steps } from '../../src/host-memory/steps.ts';
-import { VM_TICKET } from '../../src/host-memory/tables.ts';
+import { VM_BALLOONED, VM_TICKET } from '../../src/host-memory/tables.ts';
 import { SimulatedTlb } from './tlb.ts';
 import { CONTENTS, contentWord, FIRST, LAST, type World } from './world.ts';
 
@@ -116,6 +116,12 @@ export class Owner implements PageSource {
 
   gfnOf(page: number): number {
     return RANGE_STARTS[Math.floor(page / RANGE_PAGES)] / 4096 + (page % RANGE_PAGES);
+  }
+
+  /** The inverse; -1 for what is no page of this VM. */
+  #pageOf(gfn: number): number {
+    for (let page = 0; page < PAGES; page++) if (this.gfnOf(page) === gfn) return page;
+    return -1;
   }
 
   /** The page's number in guest-memory. */
@@ -351,15 +357,32 @@ export class Owner implements PageSource {
     yield* open.hold.releaseSteps();
   }
 
+  /** A list as a hostile guest writes it: in no order, with pages named twice and pages that are none; now and then, long. */
+  *#list(page: number): Generator<number> {
+    const { random } = this.world;
+    const pages = random.oneIn(16) ? PAGES : 1 + random.below(2);
+    for (let i = 0; i < pages; i++) {
+      const each = (page + i * 3) % PAGES;
+      yield this.gfnOf(each);
+      if (random.oneIn(3)) yield this.gfnOf(each);
+      if (random.oneIn(6)) yield random.oneIn(2) ? i : 0xffff_ffff;
+    }
+  }
+
   *#balloon(page: number): Steps<void> {
-    if (yield* balloonSteps(this.#alive, this.#index(page))) {
-      assert(!this.#isHeld(page), `held page ${page} was ballooned`);
-      this.values[page] = 0;
+    const guest = this.#alive;
+    const list = Uint32Array.from(this.#list(page));
+    const before = guest.words[guest.account + VM_BALLOONED];
+    const changed = yield* balloonSteps(guest, pagesOfList(guest, list));
+    assert(guest.words[guest.account + VM_BALLOONED] === before + changed, `${changed} pages changed, says the balloon`);
+    for (const gfn of list) {
+      const named = this.#pageOf(gfn);
+      if (named >= 0 && !this.#isHeld(named) && this.#stateOf(named) === BALLOONED) this.values[named] = 0;
     }
   }
 
   *#deflate(page: number): Steps<void> {
-    yield* deflateSteps(this.#alive, this.#index(page));
+    yield* deflateSteps(this.#alive, pagesOfList(this.#alive, Uint32Array.from(this.#list(page))));
   }
 
   *#discard(page: number): Steps<void> {
@@ -407,8 +430,7 @@ export class Owner implements PageSource {
   }
 
   request(gfn: number, handle: number): void {
-    const page = Array.from({ length: PAGES }, (_, i) => i).find((each) => this.gfnOf(each) === gfn) ?? -1;
-    this.#wanted.push({ page, handle });
+    this.#wanted.push({ page: this.#pageOf(gfn), handle });
   }
 
   forget(_gfn: number, handle: number): void {
