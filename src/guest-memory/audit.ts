@@ -313,8 +313,14 @@ export class Auditor {
       if (words[t.CLASS_FREE_FRAMES + i] !== this.#classFree[i])
         same(words[t.CLASS_FREE_FRAMES + i], this.#classFree[i], 'free frames of class', i);
     let changed = 0;
-    for (let chunk = 0; chunk < map.chunkCount; chunk++) changed += words[chunkEntry(host, chunk) + t.CHUNK_CHANGED];
+    let resting = 0;
+    for (let chunk = 0; chunk < map.chunkCount; chunk++) {
+      const toReturn = words[chunkEntry(host, chunk) + t.CHUNK_RETURN];
+      if (toReturn === t.CHANGED) changed++;
+      else if (toReturn !== t.NOTHING) resting++;
+    }
     same(words[t.CHANGED_CHUNKS], changed, 'changed chunks');
+    same(words[t.RESTING_CHUNKS], resting, 'resting chunks');
     same(words[t.FREE_FRAMES], free, 'free frames');
     same(words[t.RELEASING_FRAMES], releasing, 'releasing frames');
     same(words[t.SHARED_FRAMES], inUse[FRAME_SHARED], 'shared frames');

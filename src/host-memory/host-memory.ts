@@ -19,11 +19,12 @@ import { frameReferences } from './frame-entry.ts';
 import { frameEntry, generationOf, retainSteps } from './frame-table.ts';
 import { blockOn, LockOrder } from './locks.ts';
 import { type PageKernels, pageKernels } from './page-kernels.ts';
-import { returnFreeRunsSteps } from './return-to-host.ts';
+import { restDueInMs, restIsDue, returnFreeRunsSteps, returnShortRunsSteps } from './return-to-host.ts';
 import { allocateSharedSteps, releaseManySteps } from './shared-frames.ts';
 import type { Steps } from './steps.ts';
 import { returnTablePagesSteps } from './table-pages.ts';
 import {
+  CHANGED_CHUNKS,
   CHUNK_FREE_COUNT,
   CHUNK_RELEASING_COUNT,
   freeSetHeads,
@@ -215,6 +216,21 @@ export class HostMemory {
   /** Gives free memory of up to `maxChunks` chunks back to the host OS; cheap when there is none. Bytes given back. */
   returnFreeRuns(maxChunks = 4): number {
     return this.run(returnFreeRunsSteps(this, maxChunks)) + this.run(returnTablePagesSteps(this, 64));
+  }
+
+  /** Gives short free runs back that nobody wanted for a while, a few times a second in the whole pool. Bytes given back. */
+  returnShortRuns(): number {
+    return restIsDue(this) ? this.run(returnShortRunsSteps(this)) : 0;
+  }
+
+  /** Milliseconds until `returnShortRuns` is to be called again; Infinity: not before something is freed. */
+  get shortRunsDueInMs(): number {
+    return restDueInMs(this);
+  }
+
+  /** Frames came back that `returnFreeRuns` has not looked at. */
+  get hasFreed(): boolean {
+    return this.platform.canReturnMemory && Atomics.load(this.words, CHANGED_CHUNKS) !== 0;
   }
 
   memoryOfVm(vm: VmIndex): VmMemory {

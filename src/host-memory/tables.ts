@@ -35,10 +35,11 @@ export const TABLE_CLEAN_HEAD = CONTROL + 52;
 export const TABLE_DIRTY_HEAD = CONTROL + 53;
 export const TABLES_IN_USE = CONTROL + 54;
 export const FRAMES_PEAK = CONTROL + 55;
-/** Chunks whose CHUNK_CHANGED is set. */
+/** Chunks by CHUNK_RETURN: those that are CHANGED, and those that are RESTING or RESTED. */
 export const CHANGED_CHUNKS = CONTROL + 56;
 /** Those of FREE_FRAMES that lie in wholly free chunks: any domain may have them. */
 export const EMPTY_FRAMES = CONTROL + 57;
+export const RESTING_CHUNKS = CONTROL + 58;
 
 // Changed by anyone, atomically.
 export const SHARED_FRAMES = CONTROL + 64;
@@ -48,6 +49,8 @@ export const RETURNED_PAGES = CONTROL + 67;
 export const RETURN_CURSOR = CONTROL + 68;
 /** Contiguous runs of guest pages that lists of balloons and reports changed. */
 export const GIVEN_RUNS = CONTROL + 69;
+/** When (ms of the monotonic clock, wrapping) chunks that rest are looked at again. */
+export const REST_DUE = CONTROL + 70;
 
 // Set when the pool opens, then constant.
 export const EMERGENCY_RESERVE = CONTROL + 80;
@@ -126,8 +129,15 @@ export const CHUNK_SET = 5;
 export const CHUNK_DIRTY_COUNT = 6;
 /** Frames of this chunk whose return to the host OS is under way. */
 export const CHUNK_RELEASING_COUNT = 7;
-/** A frame came back since the chunk was last looked through for runs to return. */
-export const CHUNK_CHANGED = 8;
+/** What the chunk may have to return to the host OS. */
+export const CHUNK_RETURN = 8;
+export const NOTHING = 0;
+/** A frame came back since the chunk was last looked through for long runs. */
+export const CHANGED = 1;
+/** What is left are short runs; it is waited whether somebody takes them, */
+export const RESTING = 2;
+/** and nobody took or gave a frame for a while. */
+export const RESTED = 3;
 export const BITMAP_WORDS = CHUNK_FRAMES / 32;
 export const CHUNK_FREE_BITS = 16;
 /** Free and known to be zero. A subset of the free bits. */

@@ -13,7 +13,7 @@ export interface Platform {
   residentBytesOfArena(memory: WebAssembly.Memory): number;
   /** Resident bytes of the whole process. */
   residentBytesOfProcess(): number;
-  /** Monotonic, in milliseconds. */
+  /** Monotonic, in milliseconds, the same for all threads. */
   nowMs(): number;
   /** Blocks while `words[index] === value`, at most `timeoutMs`; returns at once when it differs. */
   waitWhile(words: Int32Array, index: number, value: number, timeoutMs?: number): void;

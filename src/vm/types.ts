@@ -1,5 +1,7 @@
 /** What the layers above (`images/`, `host/`, `cli/`) see of a running machine. `VmPool` in pool.ts is the implementation. */
 
+import type { HostCounters } from '../host-memory/index.ts';
+
 export type VmState = 'created' | 'running' | 'paused' | 'waiting' | 'stopped' | 'failed';
 
 /** A read-only image file below, and optionally a writable layer on top (a file of Shoal's own, made when missing). */
@@ -125,6 +127,8 @@ export interface VmPool extends AsyncDisposable {
   removeVm(vm: VmHandle): Promise<void>;
   readonly vms: readonly VmHandle[];
   memory(): Promise<PoolMemory>;
+  /** What memory management has cost since the pool was opened. */
+  counters(): HostCounters;
   onEvent(listener: (event: PoolEvent) => void): () => void;
   close(): Promise<void>;
 }
