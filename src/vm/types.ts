@@ -1,6 +1,6 @@
 /** What the layers above (`images/`, `host/`, `cli/`) see of a running machine. `VmPool` in pool.ts is the implementation. */
 
-import type { HostMemory } from '../host-memory/index.ts';
+import type { HostCounters, HostMemory } from '../host-memory/index.ts';
 import type { StoreSetup, SwapOptions } from '../page-store/index.ts';
 
 export type VmState = 'created' | 'running' | 'paused' | 'waiting' | 'stopped' | 'failed';
@@ -140,6 +140,8 @@ export interface VmPool extends AsyncDisposable {
   removeVm(vm: VmHandle): Promise<void>;
   readonly vms: readonly VmHandle[];
   memory(): Promise<PoolMemory>;
+  /** What memory management has cost since the pool was opened. */
+  counters(): HostCounters;
   onEvent(listener: (event: PoolEvent) => void): () => void;
   close(): Promise<void>;
 }

@@ -11,6 +11,7 @@ import { PassThrough } from 'node:stream';
 import { ShoalError } from '../../src/base/errors.ts';
 import type { AgentProcess, GuestAgent } from '../../src/host/guest-agent.ts';
 import type { ExecRequest, FileEntry, FileStat } from '../../src/host/protocol.ts';
+import type { HostCounters } from '../../src/host-memory/index.ts';
 import type {
   PoolEvent,
   PoolMemory,
@@ -52,6 +53,10 @@ export class FakePool implements VmPool {
       tableBytes: 0,
       residentBytes: 0,
     };
+  }
+
+  counters(): HostCounters {
+    return { locksTaken: 0, systemCalls: 0, returnedBytes: 0, givenRuns: 0 };
   }
 
   readonly #listeners = new Set<(event: PoolEvent) => void>();
