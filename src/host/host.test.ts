@@ -288,11 +288,9 @@ describe('the socket', () => {
 
   test('a host for one command ends with its last machine', async () => {
     const path = join(directory, 'third.sock');
-    const third = await HostProcess.serve(
-      new LocalService(new FakePool(), 2 ** 30, async () => fakeAgent(directory)),
-      path,
-      60_000,
-    );
+    const third = await HostProcess.serve(new LocalService(new FakePool(), 2 ** 30, async () => fakeAgent(directory)), path, {
+      endWhenEmptyMs: 60_000,
+    });
     const client = await Host.connect({ socket: path });
     await third.service.create({ ...spec, name: 'only' });
     await (await client.vm('only')).remove();
