@@ -35,7 +35,10 @@ export function drawMap(name: string, map: MemoryMap, columns: number, colour: b
   const pagesPerLetter = perLetter * map.cellPages;
   const start = Number(map.address);
   const lines = [
-    `${name}: ${formatSize(map.pages * PAGE_BYTES)} from ${map.address}, a letter for ${formatSize(pagesPerLetter * PAGE_BYTES)}`,
+    `${name}: ${formatSize(map.pages * PAGE_BYTES)} from ${map.address}, a letter for ${formatSize(pagesPerLetter * PAGE_BYTES)}`.slice(
+      0,
+      Math.max(columns, name.length),
+    ),
   ];
   for (let first = 0; first < letters.length; first += width) {
     const address = `0x${(start + first * pagesPerLetter * PAGE_BYTES).toString(16)}`;
@@ -47,7 +50,7 @@ export function drawMap(name: string, map: MemoryMap, columns: number, colour: b
     if (map.total[state] === 0 && state === 'rom') continue;
     const [letter, style, meaning] = LEGEND[state];
     const size = formatSize(map.total[state] * PAGE_BYTES).padStart(9);
-    lines.push(`${paint(letter, style, colour)} ${size}  ${meaning}`.slice(0, colour ? undefined : columns));
+    lines.push(`${paint(letter, style, colour)}${` ${size}  ${meaning}`.slice(0, Math.max(0, columns - 1))}`);
   }
   return lines;
 }

@@ -27,7 +27,7 @@ export interface Column {
   /** Least widths beside the title's, on a narrow and on a wide terminal. */
   readonly narrow: number;
   readonly wide: number;
-  text(machine: MachineView, wide: boolean): string;
+  text(machine: MachineView, wide: boolean, nowMs: number): string;
 }
 
 const VALUES: Readonly<Record<SortKey, (machine: MachineView) => number | string>> = {
@@ -73,7 +73,7 @@ export const COLUMNS: readonly Column[] = [
     rank: 11,
     narrow: 6,
     wide: 6,
-    text: ({ startedAtMs }) => (startedAtMs === null ? '-' : formatAge(startedAtMs)),
+    text: ({ startedAtMs }, _wide, nowMs) => (startedAtMs === null ? '-' : formatAge(startedAtMs, nowMs)),
   },
   { title: 'DOMAIN', sort: null, left: true, rank: 12, narrow: 10, wide: 10, text: ({ domain }) => domain },
   { title: 'IMAGE', sort: null, left: true, rank: 13, narrow: 10, wide: 14, text: ({ image }) => image ?? '-' },

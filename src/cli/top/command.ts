@@ -38,7 +38,7 @@ async function runTop(flags: TopFlags): Promise<void> {
   const model = new TopModel(await host.info(), await host.overview(), performance.now());
   const interactive = process.stdout.isTTY && process.stdin.isTTY && !flags.once;
   if (interactive) await watch(host, model, flags);
-  else process.stdout.write(`${plainTable(model, { sort: flags.sort, reverse: false })}\n`);
+  else process.stdout.write(`${plainTable(model, { sort: flags.sort, reverse: false, nowMs: Date.now() })}\n`);
 }
 
 async function printLines(host: Host, { interval, once }: TopFlags): Promise<void> {
@@ -116,6 +116,6 @@ async function untilGone<T>(answer: Promise<T>): Promise<T> {
     return await answer;
   } catch (error) {
     if (!(error instanceof ShoalError) || error.code !== 'host-unreachable') throw error;
-    throw new CliError('The host has ended, and its machines with it; start one with `shoal host`.', ExitCode.error);
+    throw new CliError('The host has ended; start one with `shoal host`.', ExitCode.error);
   }
 }

@@ -90,7 +90,10 @@ function describe(event: HostEvent, nowMs: number): EventLine {
       return { atMs: event.at, action: event.action, vm: event.vm ?? '-', text: `${size}${event.reason}` };
     }
     case 'memory-exhausted':
-      return alarm(nowMs, `the pool is exhausted, ${event.waiting.join(', ')} wait${event.allWait ? ' and nobody runs' : ''}`);
+      return alarm(
+        nowMs,
+        `the pool is exhausted; waiting: ${event.waiting.join(', ')}${event.allWait ? ', and nobody runs' : ''}`,
+      );
     case 'memory-available':
       return alarm(nowMs, 'no machine waits for memory any more');
     case 'swap-full':

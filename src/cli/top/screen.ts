@@ -67,7 +67,7 @@ function titleLine(model: TopModel, view: View): Piece[] {
   const waiting = machines.filter(({ state }) => state === 'waiting').length;
   const title = `shoal ${info.version} · pid ${info.pid} · up ${formatAge(info.startedAtMs, view.nowMs)} · ${machines.length === 1 ? '1 machine' : `${machines.length} machines`}, ${running} running`;
   const line: Piece[] = [['bold', title]];
-  if (waiting > 0) line.push(['red', `, ${waiting} waiting for memory`]);
+  if (waiting > 0) line.push(['red', `, ${waiting} waiting`]);
   const silentMs = askedAtMs === null ? 0 : view.monotonicMs - askedAtMs;
   if (silentMs >= SILENT_MS) line.push(['red', ` · no answer for ${Math.floor(silentMs / 1000)} s`]);
   return line;
@@ -150,7 +150,7 @@ function renderTable(machines: readonly MachineView[], view: View, room: number)
   const shown = fits ? room - 1 : Math.max(0, room - 2);
   const offset = Math.max(0, Math.min(view.offset, machines.length - shown));
   for (const machine of machines.slice(offset, offset + shown)) {
-    const cells = columns.map((column) => cell(column, column.text(machine, wide)));
+    const cells = columns.map((column) => cell(column, column.text(machine, wide, view.nowMs)));
     const text = cells.join(wide ? '  ' : ' ').trimEnd();
     const style = STATE_STYLES[machine.state];
     lines.push(style === undefined ? [text] : [[style, text]]);
@@ -210,12 +210,12 @@ function paint(line: readonly Piece[], { columns, colour }: View): string {
 }
 
 /** The table alone, for a pipe or a file. */
-export function plainTable(model: TopModel, view: Pick<View, 'sort' | 'reverse'>): string {
+export function plainTable(model: TopModel, view: Pick<View, 'sort' | 'reverse' | 'nowMs'>): string {
   const machines = sortMachines(model.machines, view.sort, view.reverse);
   const columns = placeColumns(Number.POSITIVE_INFINITY, true, 0).map((column) => ({ ...column, width: column.title.length }));
   const rows = [
     columns.map(({ title }) => title),
-    ...machines.map((machine) => columns.map((column) => column.text(machine, true))),
+    ...machines.map((machine) => columns.map((column) => column.text(machine, true, view.nowMs))),
   ];
   const widths = columns.map((_, index) => Math.max(...rows.map((row) => row[index].length)));
   const lines = rows.map((row) =>
