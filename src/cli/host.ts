@@ -81,7 +81,7 @@ function describeEvent(event: HostEvent): string | undefined {
     case 'swap-full':
       return `the swap file of ${formatSize(event.capacityBytes)} is full; machines may have to wait for memory`;
     case 'swap-available':
-      return `the swap file has ${formatSize(event.freeBytes)} of room again`;
+      return `the swap file of ${formatSize(event.capacityBytes)} has room again`;
     case 'decision':
       return undefined;
   }

@@ -33,7 +33,7 @@ function renderMap(name: string, map: MemoryMap): string {
 }
 
 /** One page, a fact a line. */
-export function renderPage(page: PageExplanation): string {
+function renderPage(page: PageExplanation): string {
   const { frame, image } = page;
   const lines = [
     `${page.vm} ${page.address}  page:${page.page}  ${page.state}`,

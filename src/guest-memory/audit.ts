@@ -25,7 +25,19 @@ import { tablePageWord } from '../host-memory/table-pages.ts';
 import * as t from '../host-memory/tables.ts';
 import { CHUNK_FRAMES } from '../layout/arena.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { ABSENT, BALLOONED, ENTRY_STAMP, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, SHARED, stateOf } from './page-entry.ts';
+import {
+  ABSENT,
+  BALLOONED,
+  ENTRY_STAMP,
+  ENTRY_WORDS,
+  frameOf,
+  identityOf,
+  LEAF_PAGES,
+  PRIVATE,
+  SHARED,
+  stateOf,
+  YOUNG,
+} from './page-entry.ts';
 import { DIRECTORY_SLOTS, entryOf, slotOf, TABLE_PAGE } from './page-table.ts';
 
 function bitCount(bits: number): number {
@@ -84,9 +96,11 @@ export class Auditor {
   readonly #leaves = new Map<number, number>();
   /** Free frames by domain and kind of their chunk, as the words from CLASS_FREE_FRAMES. */
   readonly #classFree = new Int32Array(2 * t.DOMAIN_COUNT);
+  #threads: readonly HostMemory[];
 
   constructor(host: HostMemory) {
     this.#host = host;
+    this.#threads = [host];
     this.#places = new Int32Array(host.frameCount);
     this.#references = new Int32Array(host.frameCount);
     this.#owned = new Int32Array(host.map.vmCountMax * host.map.chunkCount);
@@ -100,8 +114,8 @@ export class Auditor {
     this.#owned.fill(0);
     this.#leaves.clear();
     if (options.references) for (const [frame, count] of options.references) this.#references[frame - host.firstFrame] += count;
-    for (const thread of options.threads ?? [host])
-      for (const frame of thread.inHands) this.#references[frame - host.firstFrame]++;
+    this.#threads = options.threads ?? [host];
+    for (const thread of this.#threads) for (const frame of thread.inHands) this.#references[frame - host.firstFrame]++;
     let charged = 0;
     for (const audited of guests) if (!audited.guest.dead) charged += this.#auditGuest(audited);
     for (const [leaf, count] of this.#leaves) same(host.words[tablePageWord(host, leaf)], count, 'references of leaf', leaf);
@@ -129,7 +143,9 @@ export class Auditor {
       }
       same(words[guest.account + t.VM_TABLES], own, 'tables of VM', guest.vm);
     }
-    same(words[t.TABLES_IN_USE], directories + this.#leaves.size, 'table pages in use');
+    let retired = 0;
+    for (const thread of this.#threads) for (const { pages } of thread.retired) retired += pages.length;
+    same(words[t.TABLES_IN_USE], directories + this.#leaves.size + retired, 'table pages in use');
   }
 
   /** What one VM has, and whether its account says so. Returns the frames charged to it. */
@@ -212,7 +228,9 @@ export class Auditor {
         if (referenced) this.#references[frame - host.firstFrame]++;
         const at = entryOf(guest, page);
         const entry = at === 0 ? 0 : words[at];
-        if (write) same(entry, PRIVATE | frame, 'entry of a page held for writing:', page);
+        if (write) same(identityOf(entry), PRIVATE | frame, 'entry of a page held for writing:', page);
+        else if (!referenced && frame !== host.zeroFrame)
+          same(identityOf(entry), PRIVATE | frame, 'entry of a page held for reading:', page);
         else must(stateOf(entry) !== BALLOONED || frame === host.zeroFrame, 'ballooned while held: page', page);
       }
     }
@@ -235,6 +253,10 @@ export class Auditor {
     const state = at === 0 ? 0 : stateOf(words[at]);
     must(state !== ABSENT, 'a grant of absent page', page);
     same(frame, state === PRIVATE || state === SHARED ? frameOf(words[at]) : host.zeroFrame, 'frame of a grant of page', page);
+    if (state === PRIVATE || state === SHARED) {
+      const shared = words[slotOf(guest, page)] < 0;
+      must(shared || (words[at] & YOUNG) !== 0, 'a grant, and not young: page', page);
+    }
     if (kind === 'write') {
       must(state === PRIVATE, 'a write grant, and not private: page', page);
       same(words[at + ENTRY_STAMP], guest.epoch, 'stamp under a write grant of page', page);

@@ -7,7 +7,7 @@ import { PAGE_SIZE } from '../base/numbers.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { trimSteps } from './handy-frames.ts';
-import { loseContentSteps, loseQuicklySteps, setEntry } from './page-change.ts';
+import { loseContentSteps, loseQuicklySteps, setEntry, stamp } from './page-change.ts';
 import { ABSENT, ALIASED, BALLOONED, LEAF_PAGES, PRIVATE, ROM, SHARED, stateOf, ZERO } from './page-entry.ts';
 import { entryOf, inSharedLeaf, ownEntrySteps } from './page-table.ts';
 
@@ -22,6 +22,7 @@ export function* balloonSteps(guest: GuestMemory, page: number): Steps<boolean> 
   const entry = Atomics.load(guest.words, at);
   const state = stateOf(entry);
   if (state === BALLOONED || (entry & ROM) !== 0) return false;
+  stamp(guest, at);
   // Grants of the zero frame stay right, for a balloon page reads as zeros too.
   yield* loseContentSteps(guest, page, at, BALLOONED | (state === ZERO ? entry & ALIASED : 0), false);
   yield* trimSteps(guest);
@@ -56,6 +57,7 @@ export function* discardSteps(guest: GuestMemory, page: number, end: number): St
     if (loses && !guest.holds.isHeld(page)) {
       if (inSharedLeaf(guest, page)) at = yield* ownEntrySteps(guest, page);
       if (at === 0) break;
+      stamp(guest, at);
       yield* loseQuicklySteps(guest, page, at, ZERO, grantsDropped);
       changed++;
     }

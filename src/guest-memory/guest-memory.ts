@@ -15,8 +15,7 @@ import { FRAME_USES } from '../host-memory/availability.ts';
 import { holdsCode, markCode } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/host-memory.ts';
 import type { Steps } from '../host-memory/steps.ts';
-import { freeTablePagesSteps } from '../host-memory/table-pages.ts';
-import { VM_EPOCH, VM_HANDY, VM_ROOT, VM_TICKET, VM_WAITS_FOR, WAITS_FOR_TABLE } from '../host-memory/tables.ts';
+import { VM_DOMAIN, VM_EPOCH, VM_HANDY, VM_ROOT, VM_TICKET, VM_WAITS_FOR, WAITS_FOR_TABLE } from '../host-memory/tables.ts';
 import type { VmMemory } from '../vm/types.ts';
 import { bringSteps, type PageSource, setAbsentSteps } from './absent-pages.ts';
 import { type AccessResult, readBytes, readNumber, writeBytesSteps } from './access.ts';
@@ -36,6 +35,7 @@ import {
   ROM,
   SHARED,
   STATE_MASK,
+  YOUNG,
 } from './page-entry.ts';
 import { entryOf, inSharedLeaf, markUnmade } from './page-table.ts';
 import { RamRanges } from './ram-ranges.ts';
@@ -49,13 +49,11 @@ const SLOW = -3;
 export interface GuestMemoryOptions {
   /** RAM, in bytes; whole pages. */
   readonly ranges: readonly { readonly address: number; readonly bytes: number }[];
-  /** 0 to 254; see FILE_DOMAIN. */
+  /** 0 to DOMAIN_MAX. */
   readonly domain: number;
   /** The owner: a vCPU thread's number. */
   readonly thread: number;
   readonly source?: PageSource;
-  /** Frees tables that a reader without locks may still look at: calls `free` after its next quiescent point. Default: at once. */
-  readonly retire?: (free: () => void) => void;
 }
 
 export class GuestMemory implements GuestPages, GuestAccess {
@@ -66,6 +64,7 @@ export class GuestMemory implements GuestPages, GuestAccess {
   readonly account: number;
   readonly root: number;
   readonly ranges: RamRanges;
+  readonly domain: number;
   readonly source: PageSource | null;
   readonly holds = new HoldTable();
   tlb: TlbControl | null = null;
@@ -79,9 +78,8 @@ export class GuestMemory implements GuestPages, GuestAccess {
   #absentWanted = 0;
   #retries: (() => void)[] = [];
   readonly #halfwords: Uint16Array;
-  readonly #retire: ((free: () => void) => void) | null;
 
-  constructor(host: HostMemory, vm: VmIndex, ranges: RamRanges, options: Pick<GuestMemoryOptions, 'source' | 'retire'>) {
+  constructor(host: HostMemory, vm: VmIndex, ranges: RamRanges, options: Pick<GuestMemoryOptions, 'source'>) {
     this.host = host;
     this.vm = vm;
     this.words = host.words;
@@ -89,8 +87,8 @@ export class GuestMemory implements GuestPages, GuestAccess {
     this.account = host.vmEntry(vm);
     this.root = this.account + VM_ROOT;
     this.ranges = ranges;
+    this.domain = this.words[this.account + VM_DOMAIN];
     this.source = options.source ?? null;
-    this.#retire = options.retire ?? null;
     Atomics.store(this.words, this.account + VM_EPOCH, this.epoch);
   }
 
@@ -118,14 +116,14 @@ export class GuestMemory implements GuestPages, GuestAccess {
     }
     const entry = this.words[at];
     const state = entry & STATE_MASK;
-    if (state === PRIVATE) return frameOf(entry);
     if (state === ABSENT) {
       this.requestAbsent(page, at);
       return MUST_WAIT;
     }
     // In a leaf that forks share, every page that is not private counts as granted, so nothing is recorded there.
-    if ((entry & ALIASED) === 0 && !inSharedLeaf(this, page)) Atomics.store(this.words, at, entry | ALIASED);
-    return state === SHARED ? frameOf(entry) : this.host.map.zeroFrame;
+    const granted = state === PRIVATE ? YOUNG : state === SHARED ? ALIASED | YOUNG : ALIASED;
+    if ((entry & granted) !== granted && !inSharedLeaf(this, page)) Atomics.store(this.words, at, entry | granted);
+    return state === PRIVATE || state === SHARED ? frameOf(entry) : this.host.map.zeroFrame;
   }
 
   frameForWrite(guestFrame: number): number {
@@ -143,8 +141,9 @@ export class GuestMemory implements GuestPages, GuestAccess {
     const page = this.ranges.pageOf(guestFrame);
     if (page < 0) return NOT_RAM;
     const at = entryOf(this, page);
-    if (at === 0 || (this.words[at] & (STATE_MASK | ROM)) !== PRIVATE) return SLOW;
-    const frame = frameOf(this.words[at]);
+    const entry = at === 0 ? 0 : this.words[at];
+    if ((entry & (STATE_MASK | ROM | YOUNG)) !== (PRIVATE | YOUNG)) return SLOW;
+    const frame = frameOf(entry);
     if (holdsCode(this.host, frame)) return SLOW;
     // The stamp, which is also the fence, and then the caller's grant.
     if (this.words[at + ENTRY_STAMP] !== this.epoch) Atomics.store(this.words, at + ENTRY_STAMP, this.epoch);
@@ -314,11 +313,5 @@ export class GuestMemory implements GuestPages, GuestAccess {
 
   absentArrived(requested: boolean): void {
     if (requested) this.#absentWanted--;
-  }
-
-  /** Frees table pages that nothing of this VM leads to any more, when readers without locks are done with them. */
-  *retireSteps(pages: readonly number[]): Steps<void> {
-    if (this.#retire === null) yield* freeTablePagesSteps(this.host, pages);
-    else if (pages.length > 0) this.#retire(() => this.host.run(freeTablePagesSteps(this.host, pages)));
   }
 }

@@ -6,6 +6,7 @@
  */
 import { cancelWaitSteps, dischargeSteps } from '../host-memory/accounts.ts';
 import { putHandy } from '../host-memory/allocation.ts';
+import { retireTablePagesSteps } from '../host-memory/readers.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { tablePageWord } from '../host-memory/table-pages.ts';
 import {
@@ -70,7 +71,7 @@ function* settleTransitSteps(guest: GuestMemory): Steps<void> {
 
 /** Takes every leaf apart; with `romToo`, ROM and the directories as well. The TLB is empty. */
 function* wipeSteps(guest: GuestMemory, romToo: boolean): Steps<void> {
-  const { words, root } = guest;
+  const { host, words, root } = guest;
   const tables: number[] = [];
   for (let i = 0; i < VM_ROOT_COUNT; i++) {
     const directory = words[root + i] & TABLE_PAGE;
@@ -89,7 +90,7 @@ function* wipeSteps(guest: GuestMemory, romToo: boolean): Steps<void> {
     tables.push(directory);
   }
   Atomics.sub(words, guest.account + VM_TABLES, tables.length);
-  yield* guest.retireSteps(tables);
+  yield* retireTablePagesSteps(host, tables);
 }
 
 /** Empties one slot of a directory; its leaf joins `tables`. False: the leaf has ROM and stays. */

@@ -27,7 +27,7 @@ import {
 } from '../host-memory/tables.ts';
 import { CHUNK_FRAMES } from '../layout/arena.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { ABSENT, ALIASED, BALLOONED, ENTRY_STAMP, frameOf, PRIVATE, REQUESTED, SHARED, stateOf } from './page-entry.ts';
+import { ABSENT, ALIASED, BALLOONED, ENTRY_STAMP, frameOf, PRIVATE, REQUESTED, SHARED, stateOf, YOUNG } from './page-entry.ts';
 
 /** A handy stack this deep has no room for a long run of frees any more. */
 const HANDY_FULL = VM_HANDY_CAPACITY - 8;
@@ -67,7 +67,7 @@ export function stamp(guest: GuestMemory, at: number): void {
 /** The frame in hand becomes the page's. Its bytes are right already. Empties the transit slot. */
 export function gainFrame(guest: GuestMemory, page: number, at: number, frame: number): void {
   becomePrivate(guest.host, frame, guest.vm, page);
-  setEntry(guest, at, PRIVATE | frame);
+  setEntry(guest, at, PRIVATE | YOUNG | frame);
   guest.words[guest.account + VM_TRANSIT_FRAME] = 0;
 }
 

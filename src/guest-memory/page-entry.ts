@@ -1,7 +1,7 @@
 /**
  * One guest page's entry: two words, each read and written whole.
  *
- *   word 0   state (bits 24–26) · flags (27–29) · frame (0–23): state and frame never change apart
+ *   word 0   state (bits 24–26) · flags (27–30) · frame (0–23): state and frame never change apart
  *   word 1   the epoch of the page's last write: its stamp
  *
  * What "frame" means depends on the state: nothing for `Zero` and `Ballooned`, an arena frame for `Private` and `Shared`, the
@@ -24,11 +24,17 @@ export const ALIASED = 0x0800_0000;
 export const ROM = 0x1000_0000;
 /** An absent page whose source has been asked. */
 export const REQUESTED = 0x2000_0000;
+/** A private or shared page for which a grant was given since its owner last aged it (nominated.ts). */
+export const YOUNG = 0x4000_0000;
 
 export const FRAME_MASK = 0x00ff_ffff;
 
+/** What a page is, without what was granted of it. */
+const IDENTITY_MASK = STATE_MASK | FRAME_MASK;
+
 export const stateOf = (entry: number): number => entry & STATE_MASK;
 export const frameOf = (entry: number): number => entry & FRAME_MASK;
+export const identityOf = (entry: number): number => entry & IDENTITY_MASK;
 
 // As in cpu/guest-pages.ts, which this layer may not import at run time.
 export const NOT_RAM = -1;

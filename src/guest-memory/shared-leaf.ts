@@ -5,16 +5,20 @@
  */
 import { chunkOfFrame } from '../host-memory/chunk-set.ts';
 import { becomeShared, retainSteps } from '../host-memory/frame-table.ts';
+import { retireTablePagesSteps } from '../host-memory/readers.ts';
 import { releaseManySteps } from '../host-memory/shared-frames.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { allocateTablePageSteps, freeTablePagesSteps, tablePageWord } from '../host-memory/table-pages.ts';
 import { VM_CHARGED, VM_TABLES } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { counterOf, setEntry } from './page-change.ts';
-import { ALIASED, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, SHARED, stateOf } from './page-entry.ts';
+import { ALIASED, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, SHARED, stateOf, YOUNG } from './page-entry.ts';
 import { SHARED_LEAF, slotOf, TABLE_PAGE } from './page-table.ts';
 
 const LEAF_WORDS = LEAF_PAGES * ENTRY_WORDS;
+
+/** An entry of a leaf that was shared, where no grant is recorded: any may have been given. */
+const granted = (entry: number): number => entry | (stateOf(entry) === SHARED ? ALIASED | YOUNG : ALIASED);
 
 /**
  * Gives this VM a leaf of its own in place of one that forks share: 512 references for the copy first, then the reference to the
@@ -26,7 +30,7 @@ export function* unshareLeafSteps(guest: GuestMemory, slot: number): Steps<boole
   yield 'leaf:look';
   if (Atomics.load(words, tablePageWord(host, old)) === 1) {
     // All others have gone. Their grants are theirs; ours were given while the leaf was shared.
-    for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS) words[old * 1024 + i] |= ALIASED;
+    for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS) words[old * 1024 + i] = granted(words[old * 1024 + i]);
     Atomics.store(words, slot, old);
     return true;
   }
@@ -43,7 +47,7 @@ export function* unshareLeafSteps(guest: GuestMemory, slot: number): Steps<boole
         retained.push(frameOf(entry));
         host.inHands.push(frameOf(entry));
       }
-      words[fresh * 1024 + i] = entry | ALIASED;
+      words[fresh * 1024 + i] = granted(entry);
       words[fresh * 1024 + i + 1] = words[old * 1024 + i + 1];
     }
     complete = true;
@@ -76,7 +80,7 @@ export function* dropLeafSteps(guest: GuestMemory): Steps<void> {
     if (stateOf(entry) === SHARED) frames.push(frameOf(entry));
   }
   yield* releaseManySteps(host, frames);
-  yield* guest.retireSteps([leaf]);
+  yield* retireTablePagesSteps(host, [leaf]);
 }
 
 /**

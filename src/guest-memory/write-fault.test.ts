@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Auditor, audit } from './audit.ts';
+import { identityOf } from './page-entry.ts';
 import { entryOf, ownEntrySteps } from './page-table.ts';
 import { shareLeaf } from './shared-leaf.ts';
 import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
@@ -265,6 +266,6 @@ it('M1: an entry is one word for state and frame, one for the stamp', () => {
   const guest = guestOf(host);
   const frame = guest.frameForWrite(RAM_PAGE + 1);
   const at = host.run(ownEntrySteps(guest, 1));
-  expect(host.words[at]).toBe(0x0100_0000 | frame);
+  expect(identityOf(host.words[at])).toBe(0x0100_0000 | frame);
   expect(host.words[at + 1]).toBe(guest.epoch);
 });

@@ -7,7 +7,7 @@
 
 import { becomePrivate, convertToPrivateSteps } from '../host-memory/frame-table.ts';
 import type { Steps } from '../host-memory/steps.ts';
-import { HANDY_CLEAN, VM_TRANSIT_REFERENCE } from '../host-memory/tables.ts';
+import { HANDY_CLEAN, VM_BREAKS, VM_TRANSIT_REFERENCE } from '../host-memory/tables.ts';
 import { waitForTableSteps } from '../host-memory/waiters.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { frameInHandSteps, trimSteps } from './handy-frames.ts';
@@ -20,7 +20,7 @@ import {
   setEntry,
   stamp,
 } from './page-change.ts';
-import { ALIASED, BALLOONED, frameOf, MUST_WAIT, NOT_RAM, PRIVATE, ROM, SHARED, stateOf, ZERO } from './page-entry.ts';
+import { ALIASED, BALLOONED, frameOf, MUST_WAIT, NOT_RAM, PRIVATE, ROM, SHARED, stateOf, YOUNG, ZERO } from './page-entry.ts';
 import { ownEntrySteps } from './page-table.ts';
 
 /** Secures the page for writing. The frame, NOT_RAM for ROM, or MUST_WAIT. */
@@ -35,6 +35,7 @@ export function* secureForWriteSteps(guest: GuestMemory, page: number): Steps<nu
   if ((entry & ROM) !== 0) return NOT_RAM;
   switch (stateOf(entry)) {
     case PRIVATE:
+      if ((entry & YOUNG) === 0) Atomics.store(guest.words, at, entry | YOUNG);
       stamp(guest, at);
       forgetCode(guest, frameOf(entry));
       return frameOf(entry);
@@ -75,7 +76,7 @@ function* breakSharedSteps(guest: GuestMemory, page: number, at: number, entry: 
     becomePrivate(host, old, vm, page);
     chargeConverted(guest, old);
     stamp(guest, at);
-    setEntry(guest, at, PRIVATE | old);
+    setEntry(guest, at, PRIVATE | YOUNG | old);
     forgetCode(guest, old);
     return old;
   }
@@ -91,6 +92,7 @@ function* breakSharedSteps(guest: GuestMemory, page: number, at: number, entry: 
   words[account + VM_TRANSIT_REFERENCE] = old;
   yield 'fault:drop-grants';
   if ((entry & ALIASED) !== 0) guest.tlb?.dropFrame(old);
+  Atomics.add(words, account + VM_BREAKS, 1);
   yield* dropTransitReferenceSteps(guest);
   yield* trimSteps(guest);
   return frame;

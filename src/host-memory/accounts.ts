@@ -12,7 +12,7 @@ import type { HostMemory } from './host-memory.ts';
 import { LOCK_ACCOUNTS, LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
 import {
-  DOMAIN_COUNT,
+  DOMAIN_MAX,
   FRAMES_PEAK,
   FREE_FRAMES,
   PROMISE_LIMIT_PAGES,
@@ -29,6 +29,7 @@ import {
   VM_ENTRY_WORDS,
   VM_FREE,
   VM_HANDY,
+  VM_LIFE,
   VM_PRIVATE,
   VM_PROMISED,
   VM_RETURNED,
@@ -46,17 +47,22 @@ const MIB = 2 ** 20;
 export interface Admission {
   /** Pages of RAM the VM is promised. */
   readonly promisedPages: number;
-  /** 0 to 254; frames never cross domains. */
+  /** 0 to DOMAIN_MAX; frames never cross domains. */
   readonly domain: number;
   /** The vCPU thread that owns the VM: its doorbell rings when memory is there. */
   readonly thread: number;
 }
 
+const LIFE_MASK = 0xff_ffff;
+
+/** Which VM of all that ever had this slot is in it: the slot in the low 8 bits, and a count of lives. Any thread. */
+export const lifeOf = (host: HostMemory, vm: number): number => vm | (Atomics.load(host.words, host.vmEntry(vm) + VM_LIFE) << 8);
+
 /** @throws ShoalError 'no-memory' when the pool has promised all it may, or has no VM slot left. */
 export function* admitSteps(host: HostMemory, admission: Admission): Steps<VmIndex> {
   const words = host.words;
   const { promisedPages, domain, thread } = admission;
-  assert(domain >= 0 && domain < DOMAIN_COUNT, 'a domain is a number from 0 to 255');
+  assert(domain >= 0 && domain <= DOMAIN_MAX, `a guest's domain is a number from 0 to ${DOMAIN_MAX}`);
   yield* lock(host, LOCK_ACCOUNTS);
   yield 'accounts:admit';
   const promised = words[PROMISED_PAGES];
@@ -67,7 +73,9 @@ export function* admitSteps(host: HostMemory, admission: Admission): Steps<VmInd
   }
   if (vm >= 0) {
     const entry = host.vmEntry(vm);
+    const life = words[entry + VM_LIFE];
     words.fill(0, entry, entry + VM_ENTRY_WORDS);
+    words[entry + VM_LIFE] = (life + 1) & LIFE_MASK;
     words[entry + VM_DOMAIN] = domain;
     words[entry + VM_PROMISED] = promisedPages;
     words[entry + VM_THREAD] = thread;

@@ -21,7 +21,9 @@ import { LOCK_ACCOUNTS, LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
 import {
   CHUNK_PRIVATE,
+  FREE_FRAMES,
   HANDY_CLEAN,
+  LOW_WATERMARK,
   VM_CHARGED,
   VM_DOMAIN,
   VM_HANDY,
@@ -31,7 +33,7 @@ import {
   VM_TRANSIT_FRAME,
   WAITER_COUNT,
 } from './tables.ts';
-import { grantable, joinQueue, leaveQueue, wakeWaiters, wakeWaitersSteps } from './waiters.ts';
+import { grantable, joinQueue, leaveQueue, MEMORY_WORKER, ringDoorbell, wakeWaiters, wakeWaitersSteps } from './waiters.ts';
 
 /** Moves `count` frames, which are there for it, onto the VM's handy stack and charges them. "chunk set" is held. */
 function moveToHandy(host: HostMemory, vm: number, count: number): void {
@@ -65,6 +67,7 @@ export function* refillSteps(host: HostMemory, vm: number, want: number, least: 
   const quick = have > 0 && have >= least;
   if (quick) moveToHandy(host, vm, have);
   unlock(host, LOCK_CHUNKS);
+  wakeReclaim(host);
   if (quick) return true;
 
   // Short, or others were here first: decide with both mutexes, so that nobody frees between the look and the joining.
@@ -82,7 +85,13 @@ export function* refillSteps(host: HostMemory, vm: number, want: number, least: 
   }
   unlock(host, LOCK_CHUNKS);
   unlock(host, LOCK_ACCOUNTS);
+  if (!granted) ringDoorbell(host, MEMORY_WORKER);
   return granted;
+}
+
+/** The memory worker shall free something before somebody has to wait. */
+function wakeReclaim(host: HostMemory): void {
+  if (Atomics.load(host.words, FREE_FRAMES) < host.words[LOW_WATERMARK]) ringDoorbell(host, MEMORY_WORKER);
 }
 
 /** Frees the top `count` frames of the VM's handy stack: one mutex for all of them. Owner only. */

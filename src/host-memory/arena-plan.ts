@@ -6,7 +6,7 @@
  */
 import { ShoalError } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
-import { type ArenaMap, CHUNK_SIZE, FRAME_ENTRY_SIZE, MAX_THREADS, TABLES_START } from '../layout/arena.ts';
+import { type ArenaMap, CHUNK_SIZE, FRAME_ENTRY_SIZE, MAX_THREADS, SCRATCH_BYTES, TABLES_START } from '../layout/arena.ts';
 import { chunkTableBytes, VM_ENTRY_SIZE } from './tables.ts';
 
 const ARENA_MAX = 2 ** 32;
@@ -41,7 +41,8 @@ export function planArena(plan: ArenaPlan): ArenaMap {
   // Frames are numbered from address 0, so the table's length depends on where it ends; frames below the first chunk have no entry in use.
   const afterFrameTable = (arenaBytes: number): number =>
     roundUp(frameTable + (arenaBytes / PAGE_SIZE) * FRAME_ENTRY_SIZE, PAGE_SIZE);
-  const fixedBytes = tablePageBytes + PAGE_SIZE + threadCount * decodeCacheBytes;
+  const scratchBytes = (threadCount + 1) * SCRATCH_BYTES;
+  const fixedBytes = tablePageBytes + PAGE_SIZE + roundUp(threadCount * decodeCacheBytes, PAGE_SIZE) + scratchBytes;
   let arenaBytes = CHUNK_SIZE;
   let framesStart = 0;
   for (;;) {
@@ -69,6 +70,7 @@ export function planArena(plan: ArenaPlan): ArenaMap {
     decodeCaches: tablePagesStart + tablePageBytes,
     decodeCacheBytes,
     threadCount,
+    scratch: roundUp(tablePagesStart + tablePageBytes + threadCount * decodeCacheBytes, PAGE_SIZE),
     zeroFrame: zeroFrameAt / PAGE_SIZE,
     framesStart,
     chunkCount,

@@ -128,6 +128,24 @@ function fullestChunk(host: HostMemory, domain: number, kind: number): number {
   return words[host.freeSets + EMPTY_SET] - 1;
 }
 
+/**
+ * A chunk of the domain's private frames that is fuller than `than`, or as full and before it, and has a free frame; -1 when there is none.
+ * Moving frames to such chunks only ever makes the sparse ones sparser, so it ends.
+ */
+export function fullerChunk(host: HostMemory, domain: number, than: number): number {
+  const words = host.words;
+  const sets = host.freeSets + domain * 2 * FREE_SET_BUCKETS;
+  const isPrivate = words[chunkEntry(host, than) + CHUNK_STATE] === CHUNK_PRIVATE;
+  const free = words[chunkEntry(host, than) + CHUNK_FREE_COUNT];
+  for (let bucket = 0; bucket < FREE_SET_BUCKETS; bucket++) {
+    for (let chunk = words[sets + bucket] - 1; chunk >= 0; chunk = words[chunkEntry(host, chunk) + CHUNK_NEXT] - 1) {
+      const freeThere = words[chunkEntry(host, chunk) + CHUNK_FREE_COUNT];
+      if (chunk !== than && (!isPrivate || freeThere < free || (freeThere === free && chunk < than))) return chunk;
+    }
+  }
+  return -1;
+}
+
 /** The chunk whose frames this VM owns most among those with a free frame; -1 when it owns none in such a chunk. */
 function affineChunk(host: HostMemory, vm: number, domain: number): number {
   const { words, owned } = host;
@@ -146,14 +164,22 @@ function affineChunk(host: HostMemory, vm: number, domain: number): number {
   return best;
 }
 
-/** Takes up to `count` frames of one chunk; calls nothing. Results go to `into` from `at`, with HANDY_CLEAN. Returns how many. */
-function takeFromChunk(host: HostMemory, chunk: number, count: number, into: Int32Array, at: number): number {
+/**
+ * Takes up to `count` frames of one chunk. Results go to `into` from `at`, with HANDY_CLEAN. Returns how many. Shared frames come from a place that
+ * nobody can foresee, so that no guest knows which of its pages lies beside which of another's.
+ */
+export function takeFromChunk(host: HostMemory, chunk: number, count: number, into: Int32Array, at: number): number {
   const words = host.words;
   const entry = chunkEntry(host, chunk);
   const first = host.firstFrame + chunk * CHUNK_FRAMES;
+  const start = words[entry + CHUNK_STATE] === CHUNK_SHARED ? host.platform.randomBelow(CHUNK_FRAMES) : 0;
+  // The word where it starts is looked at twice: from the bit on, and at the end up to it.
+  const fromStart = -1 << (start & 31);
   let taken = 0;
-  for (let i = 0; i < BITMAP_WORDS && taken < count; i++) {
-    let bits = words[entry + CHUNK_FREE_BITS + i];
+  for (let k = 0; k <= BITMAP_WORDS && taken < count; k++) {
+    const i = ((start >> 5) + k) % BITMAP_WORDS;
+    const here = k === 0 ? fromStart : k === BITMAP_WORDS ? ~fromStart : -1;
+    let bits = words[entry + CHUNK_FREE_BITS + i] & here;
     if (bits === 0) continue;
     let clean = words[entry + CHUNK_CLEAN_BITS + i];
     while (bits !== 0 && taken < count) {
@@ -170,10 +196,11 @@ function takeFromChunk(host: HostMemory, chunk: number, count: number, into: Int
       }
       taken++;
     }
-    words[entry + CHUNK_FREE_BITS + i] = bits;
+    words[entry + CHUNK_FREE_BITS + i] = bits | (words[entry + CHUNK_FREE_BITS + i] & ~here);
     words[entry + CHUNK_CLEAN_BITS + i] = clean;
   }
   countFree(host, entry, -taken);
+  relink(host, chunk);
   const inUse = host.frameCount - words[FREE_FRAMES] - words[RELEASING_FRAMES];
   if (inUse > words[FRAMES_PEAK]) words[FRAMES_PEAK] = inUse;
   return taken;
@@ -203,7 +230,6 @@ export function takeFrames(
     const got = takeFromChunk(host, chunk, count - taken, into, at + taken);
     if (vm >= 0) Atomics.add(host.owned, vm * host.map.chunkCount + chunk, got);
     taken += got;
-    relink(host, chunk);
   }
   return taken;
 }

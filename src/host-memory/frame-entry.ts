@@ -3,7 +3,7 @@
  *
  *   word 0   state (2 bits) · generation (12) · references (18): one atomic word
  *   word 1   bit 31: holds decoded code · low bits: VM index of a private frame
- *   word 2   guest page index of a private frame, or NO_PAGE while it is handy or on its way
+ *   word 2   guest page index of a private frame, or NO_PAGE while it is handy or on its way; number of the image page in a shared frame, or NO_PAGE
  *   word 3   code generation, bumped whenever decoded code of this frame may have become stale
  *
  * The generation moves on each time that a frame begins a life as a shared one: who only remembers (frame, generation)

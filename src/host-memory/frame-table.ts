@@ -30,6 +30,12 @@ export const frameEntry = (host: HostMemory, frame: number): number => host.fram
 export const generationOf = (host: HostMemory, frame: number): number =>
   frameGeneration(Atomics.load(host.words, frameEntry(host, frame)));
 
+/** True when one reference leads to this shared frame: who knows that it is its own may fill it. */
+export function hasSoleReference(host: HostMemory, frame: number): boolean {
+  const word = Atomics.load(host.words, frameEntry(host, frame));
+  return frameState(word) === FRAME_SHARED && frameReferences(word) === 1;
+}
+
 /**
  * Takes one more reference. With a `generation` the caller may know the frame from memory only; with -1 it, or somebody it can
  * rely on, holds a reference now. False: not that frame any more, or it has all the references it can have.
@@ -82,6 +88,17 @@ export function becomeShared(host: HostMemory, frame: number, references: number
   host.words[at + FRAME_PAGE] = NO_PAGE;
   Atomics.store(host.words, at, frameWord(FRAME_SHARED, frameGeneration(word) + 1, references));
   Atomics.add(host.words, SHARED_FRAMES, 1);
+}
+
+/** A shared frame that only its caller knows holds the image page of this number. */
+export function markImagePage(host: HostMemory, frame: number, number: number): void {
+  host.words[frameEntry(host, frame) + FRAME_PAGE] = number;
+}
+
+/** The number of the image page in a frame that the caller has a reference of, or holds to be a hint; -1 when it is none. */
+export function imagePageOf(host: HostMemory, frame: number): number {
+  const at = frameEntry(host, frame);
+  return frameState(Atomics.load(host.words, at)) === FRAME_SHARED ? host.words[at + FRAME_PAGE] : NO_PAGE;
 }
 
 /** A frame that only its caller knows becomes a private one. */

@@ -13,12 +13,14 @@ import type { Platform } from '../platform/platform.ts';
 import type { FrameAccount, VmMemory } from '../vm/types.ts';
 import { memoryOfVm, poolMemory } from './accounts.ts';
 import { planArena } from './arena-plan.ts';
+import type { FrameUse } from './availability.ts';
 import { chunkEntry, chunkOfFrame } from './chunk-set.ts';
 import { formatArena } from './format.ts';
 import { frameReferences } from './frame-entry.ts';
-import { frameEntry, generationOf, retainSteps } from './frame-table.ts';
+import { frameEntry, generationOf, imagePageOf, markImagePage, retainSteps } from './frame-table.ts';
 import { blockOn, LockOrder } from './locks.ts';
 import { type PageKernels, pageKernels } from './page-kernels.ts';
+import { freeRetiredSteps, type RetiredTables } from './readers.ts';
 import { returnFreeRunsSteps } from './return-to-host.ts';
 import { allocateSharedSteps, releaseManySteps } from './shared-frames.ts';
 import type { Steps } from './steps.ts';
@@ -36,8 +38,7 @@ import {
 } from './tables.ts';
 import { doorbellOf, ringDoorbell, waiterMayProceed } from './waiters.ts';
 
-/** The domain of pages of files: image frames, kernels, initramfs. Domains 0 to 254 are the caller's. */
-export const FILE_DOMAIN = 255;
+export { DOMAIN_MAX, FILE_DOMAIN, STORE_DOMAIN } from './tables.ts';
 
 export interface HostMemoryOptions {
   /** Bytes of guest frames, a multiple of 2 MiB. */
@@ -78,6 +79,8 @@ export class HostMemory {
   readonly locks = new LockOrder();
   /** References of shared frames that an operation of this thread has in its hands: taken, and in no table yet or any more. */
   readonly inHands: number[] = [];
+  /** Table pages that this thread unlinked while somebody read tables. */
+  readonly retired: RetiredTables[] = [];
   /** Frames owned, u16 per VM and chunk. */
   readonly owned: Uint16Array;
   // Word indexes and numbers that follow from the map.
@@ -154,8 +157,18 @@ export class HostMemory {
   }
 
   /** `count` shared frames of a domain with one reference each, held by the caller; null when they are not to be had now. */
-  allocateShared(domain: number, count: number): FrameNumber[] | null {
-    return this.run(allocateSharedSteps(this, domain, count));
+  allocateShared(domain: number, count: number, use: FrameUse = 'break'): FrameNumber[] | null {
+    return this.run(allocateSharedSteps(this, domain, count, use));
+  }
+
+  /** A shared frame that only the caller knows, and that holds a page of an image, is marked with the page's number. */
+  markImagePage(frame: number, number: number): void {
+    markImagePage(this, frame, number);
+  }
+
+  /** The number of the image page that this shared frame, which the caller knows to be in use, holds; -1 when it holds none. */
+  imagePageOf(frame: number): number {
+    return imagePageOf(this, frame);
   }
 
   /** To be remembered with a frame number by whoever wants it back later by `retain`. */
@@ -212,6 +225,12 @@ export class HostMemory {
   /** Gives free memory of up to `maxChunks` chunks back to the host OS; cheap when there is none. Bytes given back. */
   returnFreeRuns(maxChunks = 4): number {
     return this.run(returnFreeRunsSteps(this, maxChunks)) + this.run(returnTablePagesSteps(this, 64));
+  }
+
+  /** Frees tables that readers without locks were at; true when there are some left to ask for again. */
+  freeRetired(): boolean {
+    if (this.retired.length > 0) this.run(freeRetiredSteps(this));
+    return this.retired.length > 0;
   }
 
   memoryOfVm(vm: VmIndex): VmMemory {

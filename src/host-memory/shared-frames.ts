@@ -3,7 +3,7 @@
  * of each, and fills a frame before it tells anyone of it.
  */
 import { type FrameNumber, frameNumber } from '../base/numbers.ts';
-import { available } from './availability.ts';
+import { available, type FrameUse } from './availability.ts';
 import { putFrame, takeFrames } from './chunk-set.ts';
 import { becomeShared, bumpCode, dropReferenceSteps, holdsCode } from './frame-table.ts';
 import type { HostMemory } from './host-memory.ts';
@@ -12,14 +12,19 @@ import type { Steps } from './steps.ts';
 import { CHUNK_SHARED, HANDY_CLEAN, WAITER_COUNT } from './tables.ts';
 import { wakeWaitersSteps } from './waiters.ts';
 
-/** `count` frames with one reference each and undefined content, or null when they cannot all be had now. */
-export function* allocateSharedSteps(host: HostMemory, domain: number, count: number): Steps<FrameNumber[] | null> {
+/** `count` frames with one reference each and undefined content, or null when they cannot all be had now for this use. */
+export function* allocateSharedSteps(
+  host: HostMemory,
+  domain: number,
+  count: number,
+  use: FrameUse = 'break',
+): Steps<FrameNumber[] | null> {
   if (host.refuse('frames')) return null;
   const taken = new Int32Array(count);
   yield* lock(host, LOCK_CHUNKS);
   yield 'shared:allocate';
   let got = 0;
-  if (available(host, domain, CHUNK_SHARED, 'break', true) >= count)
+  if (available(host, domain, CHUNK_SHARED, use, true) >= count)
     got = takeFrames(host, -1, domain, CHUNK_SHARED, count, taken, 0);
   for (let i = 0; i < got; i++) becomeShared(host, taken[i] & ~HANDY_CLEAN, 1);
   unlock(host, LOCK_CHUNKS);

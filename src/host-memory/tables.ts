@@ -52,10 +52,36 @@ export const EMERGENCY_RESERVE = CONTROL + 80;
 export const BREAK_RESERVE = CONTROL + 81;
 export const HANDY_BATCH = CONTROL + 82;
 export const HANDY_MAX = CONTROL + 83;
+/** Free frames below which a refill wakes the memory worker; 0 while there is none. */
+export const LOW_WATERMARK = CONTROL + 84;
+
+/** One word for each reader without locks: odd while it reads tables of guests (readers.ts). */
+export const READER_PHASES = CONTROL + 96;
 
 /** Those of FREE_FRAMES that lie in the chunks of one domain and kind, two words a domain: only they may have them. */
 export const CLASS_FREE_FRAMES = CONTROL + 512;
 
+/** What the memory worker has done, one word each (mod 2^32); only it writes them. Pages unless named otherwise. */
+export const WORKER_COUNTS = CONTROL + 400;
+export const WORKER_COUNT_NAMES = [
+  'passes',
+  'read',
+  'compared',
+  'merged',
+  'zeroed',
+  'refused',
+  'moved',
+  'dropped',
+  'compressed',
+  'swapped',
+  'cpuMs',
+  'storeBytes',
+  'storeFrames',
+  'swapBlocks',
+  'swapCapacity',
+] as const;
+
+/** One for each vCPU thread, then the memory worker's. */
 export const DOORBELLS = CONTROL + 128;
 export const DOORBELL_STRIDE = 16;
 
@@ -95,6 +121,20 @@ export const VM_WANTED = 13;
 /** What it waits for: a FrameUse by its place in FRAME_USES, or WAITS_FOR_TABLE. */
 export const VM_WAITS_FOR = 19;
 export const WAITS_FOR_TABLE = 3;
+/** How many VMs had this slot, this one included: outlives them. Changed under "accounts". */
+export const VM_LIFE = 20;
+/** Shared pages that this VM copied to write them. Only the owner changes it. */
+export const VM_BREAKS = 21;
+/** Absent pages that came back. */
+export const VM_BROUGHT = 22;
+/** Time that its hart ran, in microseconds mod 2^32. Changed by its thread. */
+export const VM_RUN_TIME = 23;
+// Set by the main thread at any time: frames that reclaim leaves it, and above which it is the first to give (0: none); its weight.
+export const VM_MINIMUM = 24;
+export const VM_MAXIMUM = 25;
+export const VM_SHARES = 26;
+/** Pages that got another frame with the same bytes, and no stamp for it. Only the owner changes it. */
+export const VM_MOVED = 27;
 /** 64 words: the page directories, each for 2 GiB of promise. */
 export const VM_ROOT = 64;
 export const VM_ROOT_COUNT = 64;
@@ -130,6 +170,12 @@ export const CHUNK_CLEAN_BITS = 32;
 export const CHUNK_RELEASING_BITS = 48;
 
 export const DOMAIN_COUNT = 256;
+/** The domain of pages of files that belong to no guest's domain. */
+export const FILE_DOMAIN = 255;
+/** The domain of frames with compressed pages (page-store). No page entry ever leads to one. */
+export const STORE_DOMAIN = 254;
+/** Domains of guests are 0 to DOMAIN_MAX. */
+export const DOMAIN_MAX = 253;
 /** Free sets by fullness: per domain and kind (private, shared) one list for each 64 free frames. */
 export const FREE_SET_BUCKETS = 8;
 const FREE_SETS = DOMAIN_COUNT * 2 * FREE_SET_BUCKETS;

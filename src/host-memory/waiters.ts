@@ -9,6 +9,7 @@
  * Lines cross where a wholly free chunk would serve several domains: there the longest wait goes first. A domain's own chunks serve
  * its own line. Waiters for a table page stand in no line: each is rung when there is one, and tries.
  */
+import { MAX_THREADS } from '../layout/arena.ts';
 import { available, FRAME_USES, type FrameUse, hasFreeTablePage } from './availability.ts';
 import type { HostMemory } from './host-memory.ts';
 import { LOCK_ACCOUNTS, LOCK_CHUNKS, lock, unlock } from './locks.ts';
@@ -115,6 +116,9 @@ export function* waitForTableSteps(host: HostMemory, vm: number): Steps<void> {
   unlock(host, LOCK_CHUNKS);
   unlock(host, LOCK_ACCOUNTS);
 }
+
+/** Whose doorbell the memory worker sleeps on. */
+export const MEMORY_WORKER = MAX_THREADS;
 
 export const doorbellOf = (thread: number): number => DOORBELLS + thread * DOORBELL_STRIDE;
 

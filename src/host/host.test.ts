@@ -72,7 +72,7 @@ describe.each(['in process', 'over the socket'])('%s', (where) => {
     expect((await first).value).toEqual(decision);
     pool.emit({ kind: 'swap-full', capacityBytes: 5 });
     for (let at = 0; at < 5000; at++) pool.emit({ ...decision, at });
-    pool.emit({ kind: 'swap-available', freeBytes: 6 });
+    pool.emit({ kind: 'swap-available', capacityBytes: 6 });
     const kinds = new Set<string>();
     let count = 0;
     for await (const event of events) {

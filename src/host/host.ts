@@ -121,8 +121,9 @@ export async function openLocalService(options: HostOptions): Promise<LocalServi
   const threads = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
   if (!(Number.isInteger(threads) && threads > 0))
     throw new ShoalError('bad-argument', `“${threads}” is not a number of threads.`);
-  const [{ openVmPool }, { connectGuestAgent }, { fittingPoolBytes }] = await Promise.all([
+  const [{ openVmPool }, { MemoryWorkerThread }, { connectGuestAgent }, { fittingPoolBytes }] = await Promise.all([
     import('../vm/pool.ts'),
+    import('../memory-worker/thread.ts'),
     import('./agent-adapter.ts'),
     import('./pool-bytes.ts'),
   ]);
@@ -131,5 +132,6 @@ export async function openLocalService(options: HostOptions): Promise<LocalServi
     threads,
     ...(options.overCommit === undefined ? {} : { overCommit: options.overCommit }),
   });
-  return new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent);
+  const memoryWorker = new MemoryWorkerThread(pool.internals);
+  return new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent, memoryWorker);
 }

@@ -1,6 +1,7 @@
 /** A host in this process: the pool, and the machines by name. The socket's server puts the same object before its clients. */
 import { randomBytes } from 'node:crypto';
 import { ShoalError } from '../base/errors.ts';
+import type { MemoryWorkerThread } from '../memory-worker/thread.ts';
 import type { MemoryMap, PageExplanation, PoolMemory, VmMemory, VmPool } from '../vm/types.ts';
 import type { ConnectAgent } from './guest-agent.ts';
 import { LocalProcess } from './local-process.ts';
@@ -26,6 +27,7 @@ const EVENTS_MAX = 256;
 
 export class LocalService implements HostService {
   readonly #pool: VmPool;
+  readonly #memoryWorker: MemoryWorkerThread | undefined;
   readonly #connectAgent: ConnectAgent;
   readonly #vms = new Map<string, LocalVm>();
   /** Names of machines that are being made. */
@@ -36,8 +38,9 @@ export class LocalService implements HostService {
   #closed: Promise<void> | undefined;
   #onEmpty: (() => void) | undefined;
 
-  constructor(pool: VmPool, poolBytes: number, connectAgent: ConnectAgent) {
+  constructor(pool: VmPool, poolBytes: number, connectAgent: ConnectAgent, memoryWorker?: MemoryWorkerThread) {
     this.#pool = pool;
+    this.#memoryWorker = memoryWorker;
     this.#poolBytes = poolBytes;
     this.#connectAgent = connectAgent;
   }
@@ -230,6 +233,7 @@ export class LocalService implements HostService {
     // A listener may ask for the close that it is told of: it must find it begun.
     await Promise.resolve();
     for (const listener of this.#closing) listener();
+    await this.#memoryWorker?.close();
     await this.#pool.close();
     this.#vms.clear();
   }

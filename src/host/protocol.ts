@@ -65,7 +65,7 @@ export const hostEventSchema = z.discriminatedUnion('kind', [
   }),
   /** The swap file has no room, and has some again. */
   z.object({ kind: z.literal('swap-full'), capacityBytes: bytes }),
-  z.object({ kind: z.literal('swap-available'), freeBytes: bytes }),
+  z.object({ kind: z.literal('swap-available'), capacityBytes: bytes }),
 ]);
 export type HostEvent = z.infer<typeof hostEventSchema>;
 

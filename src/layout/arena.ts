@@ -6,6 +6,7 @@
  *   0x020000  thread blocks, one per vCPU thread (thread-block.ts)
  *   0x220000  tables of host-memory: VM table, chunk table, frame table, table pages
  *             decode caches, one per vCPU thread (read by the interpreter)
+ *             scratch areas, one per vCPU thread and one for the memory worker
  *             frames, in chunks of 2 MiB, up to the end
  *
  * What lies above 0x220000 depends on the pool's size; `ArenaMap` says where.
@@ -18,6 +19,9 @@ export const THREAD_BLOCKS = 0x2_0000;
 export const THREAD_BLOCK_SIZE = 0x2_0000;
 export const MAX_THREADS = 16;
 export const TABLES_START = THREAD_BLOCKS + MAX_THREADS * THREAD_BLOCK_SIZE;
+
+/** Bytes of one thread's scratch area: whole frames that no table knows, for pages on their way in and out. Untouched ones cost nothing. */
+export const SCRATCH_BYTES = 0x4_0000;
 
 /** Bytes of one frame table entry. */
 export const FRAME_ENTRY_SIZE = 16;
@@ -39,6 +43,8 @@ export interface ArenaMap {
   readonly decodeCaches: number;
   readonly decodeCacheBytes: number;
   readonly threadCount: number;
+  /** First scratch area; thread t's lies at `scratch + t * SCRATCH_BYTES`, the memory worker's behind the last thread's. */
+  readonly scratch: number;
   /** The one read-only frame of zeros. */
   readonly zeroFrame: number;
   /** Byte address of the first chunk, a multiple of 2 MiB. */

@@ -13,6 +13,8 @@ export interface Platform {
   residentBytesOfArena(memory: WebAssembly.Memory): number;
   /** Resident bytes of the whole process. */
   residentBytesOfProcess(): number;
+  /** A number from 0 to `limit` − 1 that nobody can guess. */
+  randomBelow(limit: number): number;
   /** Monotonic, in milliseconds. */
   nowMs(): number;
   /** Blocks while `words[index] === value`, at most `timeoutMs`; returns at once when it differs. */

@@ -9,6 +9,7 @@ import type { ImageStore } from '../disk/index.ts';
 import { countPages, findHolders, type InTurns, inspectPage, isAlive, type PageFacts } from '../guest-memory/index.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 import { RAM_BASE } from '../layout/machine.ts';
+import { isStoreHandle } from '../page-store/index.ts';
 import type { MemoryMap, PageCounts, PageExplanation, PageReason } from './types.ts';
 
 const CELL_PAGES = 512;
@@ -16,8 +17,6 @@ const CELLS_MAX = 65_536;
 const HOLDERS_MAX = 64;
 /** The main thread is away from its event loop for no longer, ms. */
 const TURN_MS = 4;
-/** A handle of an absent page: set, it is a slot of the page store; clear, a page of an image file. */
-const IN_STORE = 0x80_0000;
 
 /** A machine that has memory: its name, its slot in the VM table. */
 export interface SeenVm {
@@ -104,7 +103,7 @@ function reasonOf(facts: PageFacts, image: Image): PageReason {
     case 'ballooned':
       return facts.state;
     case 'absent':
-      return (facts.handle & IN_STORE) !== 0 ? 'in-store' : 'in-image';
+      return isStoreHandle(facts.handle) ? 'in-store' : 'in-image';
     case 'private':
       return quiet(facts) === 0 ? 'written-now' : 'quiet-unique';
     case 'shared':

@@ -7,15 +7,27 @@ import { Worker } from 'node:worker_threads';
 import { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
 import { DECODE_CACHE_BYTES } from '../cpu/index.ts';
 import { createLayer, ImageStore, IoThread, type LayerFile, type SharedImage } from '../disk/index.ts';
-import { HostMemory } from '../host-memory/index.ts';
+import { DOMAIN_MAX, HostMemory } from '../host-memory/index.ts';
 import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
+import { createStoreTable, createSwapFile, type OpenSwapFile, type StoreSetup } from '../page-store/index.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
-import { NOTHING_MANAGED } from './manager-counters.ts';
+import { ManagerAccount } from './manager-account.ts';
 import { MemoryView, type SeenVm } from './memory-view.ts';
+import { createNominations } from './nominations.ts';
 import { PoolEvents } from './pool-events.ts';
 import { createRequestQueue, RequestSender } from './request-queue.ts';
-import type { MemoryMap, PageExplanation, PoolEvent, PoolMemory, VmConfig, VmHandle, VmPool, VmPoolOptions } from './types.ts';
+import type {
+  MemoryMap,
+  OpenPool,
+  PageExplanation,
+  PoolEvent,
+  PoolInternals,
+  PoolMemory,
+  VmConfig,
+  VmHandle,
+  VmPoolOptions,
+} from './types.ts';
 import type { DiskSpec, FromThread, MachineSpec, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
 import { NO_SLOT, PoolVm } from './vm-handle.ts';
 
@@ -41,7 +53,7 @@ interface Entry {
 /**
  * @throws ShoalError `bad-argument` for a size that cannot be, `no-memory` when the address space for the pool is not to be had.
  */
-export async function openVmPool(options: VmPoolOptions): Promise<VmPool> {
+export async function openVmPool(options: VmPoolOptions): Promise<OpenPool> {
   const threadCount = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
   if (!Number.isInteger(threadCount) || threadCount < 1 || threadCount > MAX_THREADS) {
     throw new ShoalError('bad-argument', `A pool has 1 to ${MAX_THREADS} vCPU threads, not ${threadCount}.`);
@@ -55,44 +67,68 @@ export async function openVmPool(options: VmPoolOptions): Promise<VmPool> {
     decodeCacheBytes: DECODE_CACHE_BYTES,
     ...(options.overCommit && { overCommit: options.overCommit }),
   });
-  return await ThreadPool.open(host, threadCount);
+  const swap = options.swap ? createSwapFile(options.swap) : null;
+  return await ThreadPool.open(host, threadCount, swap);
 }
 
-class ThreadPool implements VmPool {
+class ThreadPool implements OpenPool {
   readonly #host: HostMemory;
   readonly #io: IoThread;
   readonly #images = new ImageStore();
   readonly #threads: Thread[] = [];
+  readonly #nominations: readonly SharedArrayBuffer[];
+  readonly #swap: OpenSwapFile | null;
+  readonly #store: StoreSetup;
   readonly #entries = new Map<number, Entry>();
   readonly #domains = new Map<string, number>();
   /** Waiting for 'created' or 'removed' of a VM. */
   readonly #answers = new Map<number, { resolve(): void; reject(error: Error): void }>();
   readonly #exhaustion = new ExhaustionWatch(() => this.vms);
   readonly #events = new PoolEvents();
+  readonly #manager = new ManagerAccount();
   readonly #view: MemoryView;
   #nextVm = 1;
   #closing: Promise<void> | null = null;
 
-  private constructor(host: HostMemory, io: IoThread) {
+  private constructor(host: HostMemory, io: IoThread, threadCount: number, swap: OpenSwapFile | null) {
     this.#host = host;
+    this.#swap = swap;
+    this.#store = {
+      table: createStoreTable(host.frameCount, swap?.blocks ?? 0),
+      swap: swap && { file: swap.file, blocks: swap.blocks },
+    };
+    this.#nominations = Array.from({ length: threadCount }, createNominations);
     this.#io = io;
     this.#view = new MemoryView(host, this.#images, () => this.#seen());
     this.#exhaustion.onEvent((event) => this.#events.emit(event));
   }
 
-  static async open(host: HostMemory, threadCount: number): Promise<VmPool> {
+  static async open(host: HostMemory, threadCount: number, swap: OpenSwapFile | null): Promise<ThreadPool> {
     const doorbells = Array.from({ length: threadCount }, (_, index) => ({
       buffer: host.memory.buffer,
       index: host.doorbell(index),
     }));
     const io = await IoThread.start({ memory: host.memory, doorbells });
-    const pool = new ThreadPool(host, io);
+    const pool = new ThreadPool(host, io, threadCount, swap);
     await Promise.all(Array.from({ length: threadCount }, (_, index) => pool.#startThread(index)));
     return pool;
   }
 
   get vms(): readonly VmHandle[] {
     return [...this.#entries.values()].map((entry) => entry.vm);
+  }
+
+  get internals(): PoolInternals {
+    return {
+      host: this.#host,
+      nominations: this.#nominations,
+      store: this.#store,
+      events: this.#events,
+      vms: () =>
+        [...this.#entries.values()]
+          .filter(({ vm }) => vm.slot >= 0)
+          .map(({ vm }) => ({ slot: vm.slot, name: vm.config.name, domain: vm.config.domain })),
+    };
   }
 
   async createVm(config: VmConfig): Promise<VmHandle> {
@@ -159,7 +195,7 @@ class ThreadPool implements VmPool {
   }
 
   memory(): Promise<PoolMemory> {
-    return Promise.resolve({ ...this.#host.poolMemory(), manager: NOTHING_MANAGED });
+    return Promise.resolve({ ...this.#host.poolMemory(), manager: this.#manager.read(this.#host) });
   }
 
   async memoryMap(vm: VmHandle, cells?: number): Promise<MemoryMap> {
@@ -190,6 +226,7 @@ class ThreadPool implements VmPool {
     for (const thread of this.#threads) this.#sender(thread)({ kind: 'close' });
     await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));
     await this.#io.close();
+    this.#swap?.close();
   }
 
   // ---- what is seen of machines ----
@@ -215,6 +252,8 @@ class ThreadPool implements VmPool {
       map: this.#host.map,
       threadIndex: index,
       io: this.#io.channels[index] as ThreadSetup['io'],
+      nominations: this.#nominations[index] as SharedArrayBuffer,
+      store: this.#store,
     };
     const worker = new Worker(new URL('./vcpu-thread/worker.ts', import.meta.url), {
       workerData: setup,
@@ -286,9 +325,11 @@ class ThreadPool implements VmPool {
   }
 
   #domain(name: string): number {
-    let number = this.#domains.get(name);
-    if (number === undefined) this.#domains.set(name, (number = this.#domains.size));
-    if (number > 254) throw new ShoalError('bad-argument', 'A pool has at most 255 sharing domains.');
+    const known = this.#domains.get(name);
+    if (known !== undefined) return known;
+    const number = this.#domains.size;
+    if (number > DOMAIN_MAX) throw new ShoalError('bad-argument', `A pool has at most ${DOMAIN_MAX + 1} sharing domains.`);
+    this.#domains.set(name, number);
     return number;
   }
 }

@@ -1,5 +1,9 @@
 /** What the layers above (`images/`, `host/`, `cli/`) see of a running machine. `VmPool` in pool.ts is the implementation. */
 
+import type { HostMemory } from '../host-memory/index.ts';
+import type { StoreSetup, SwapOptions } from '../page-store/index.ts';
+import type { PoolEvents } from './pool-events.ts';
+
 export type VmState = 'created' | 'running' | 'paused' | 'waiting' | 'stopped' | 'failed';
 
 /** A read-only image file below, and optionally a writable layer on top (a file of Shoal's own, made when missing). */
@@ -191,7 +195,7 @@ export type PoolEvent =
   | ManagerDecision
   /** The swap file has no room: machines may have to wait for memory until `swap-available`. */
   | { readonly kind: 'swap-full'; readonly capacityBytes: number }
-  | { readonly kind: 'swap-available'; readonly freeBytes: number };
+  | { readonly kind: 'swap-available'; readonly capacityBytes: number };
 
 export type DecisionAction = 'zero' | 'share' | 'drop' | 'balloon' | 'compress' | 'swap' | 'move' | 'return' | 'epoch';
 
@@ -241,9 +245,23 @@ export interface VmPoolOptions {
   readonly threads?: number;
   /** How much more than the pool may be promised to all VMs together. Default 64. */
   readonly overCommit?: number;
+  /** A file for pages that the pool has no room for. Default: none. */
+  readonly swap?: SwapOptions;
 }
 
-/** `openVmPool(options)` in pool.ts makes one. */
+/** What the layers above need to work on the memory of all VMs at once (page-fusion, reclaim). Main thread. */
+export interface PoolInternals {
+  readonly host: HostMemory;
+  /** A ring for each vCPU thread: see nominations.ts. */
+  readonly nominations: readonly SharedArrayBuffer[];
+  readonly store: StoreSetup;
+  /** Where the memory worker's decisions and troubles are told. */
+  readonly events: PoolEvents;
+  /** Running VMs by their slot in host-memory's VM table. */
+  vms(): readonly { readonly slot: number; readonly name: string; readonly domain: string }[];
+}
+
+/** What callers see of a pool. */
 export interface VmPool extends AsyncDisposable {
   createVm(config: VmConfig): Promise<VmHandle>;
   /** Powers the VM off and forgets it. */
@@ -256,4 +274,9 @@ export interface VmPool extends AsyncDisposable {
   explainPage(vm: VmHandle, address: number): Promise<PageExplanation>;
   onEvent(listener: (event: PoolEvent) => void): () => void;
   close(): Promise<void>;
+}
+
+/** `openVmPool(options)` in pool.ts makes one. */
+export interface OpenPool extends VmPool {
+  readonly internals: PoolInternals;
 }

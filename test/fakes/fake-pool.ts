@@ -11,8 +11,8 @@ import { PassThrough } from 'node:stream';
 import { ShoalError } from '../../src/base/errors.ts';
 import type { AgentProcess, GuestAgent } from '../../src/host/guest-agent.ts';
 import type { ExecRequest, FileEntry, FileStat } from '../../src/host/protocol.ts';
-import { NOTHING_MANAGED } from '../../src/vm/manager-counters.ts';
 import type {
+  ManagerCounters,
   MemoryMap,
   PageExplanation,
   PoolEvent,
@@ -25,6 +25,26 @@ import type {
   VmPool,
   VmState,
 } from '../../src/vm/types.ts';
+
+const NOTHING_MANAGED: ManagerCounters = {
+  scannedBytes: 0,
+  comparedBytes: 0,
+  cpuMs: 0,
+  mergedPages: 0,
+  zeroedPages: 0,
+  brokenMerges: 0,
+  movedPages: 0,
+  droppedPages: 0,
+  compressedPages: 0,
+  swappedPages: 0,
+  broughtPages: 0,
+  refusedNominations: 0,
+  passes: 0,
+  storeBytes: 0,
+  storeFrames: 0,
+  swapBytes: 0,
+  swapCapacityBytes: 0,
+};
 
 export class FakePool implements VmPool {
   readonly machines = new Set<FakeVm>();

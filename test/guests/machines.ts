@@ -5,8 +5,10 @@ import { Host, type Vm } from '../../src/host/index.ts';
 import { LocalService } from '../../src/host/local-service.ts';
 import { fittingPoolBytes } from '../../src/host/pool-bytes.ts';
 import { parseSize } from '../../src/host/size.ts';
+import type { MemoryWorkerSettings } from '../../src/memory-worker/settings.ts';
+import { MemoryWorkerThread } from '../../src/memory-worker/thread.ts';
 import { openVmPool } from '../../src/vm/pool.ts';
-import type { VmPool } from '../../src/vm/types.ts';
+import type { OpenPool } from '../../src/vm/types.ts';
 import type { PoolVm } from '../../src/vm/vm-handle.ts';
 
 export const MIB = 2 ** 20;
@@ -17,17 +19,25 @@ export const IMAGE = 'debian-mini';
 
 export interface Machines extends AsyncDisposable {
   readonly host: Host;
-  readonly pool: VmPool;
+  readonly pool: OpenPool;
   /** Boots guests at the same time, named g0, g1…, and waits until each takes commands. */
   boot(count: number, memory: string): Promise<Vm[]>;
   /** The pool's own handle of a guest. */
   handle(vm: Vm): PoolVm;
 }
 
-export async function openMachines(options: { memory: string; threads?: number }): Promise<Machines> {
+export interface MachinesOptions {
+  memory: string;
+  threads?: number;
+  /** Settings of the memory worker; without them there is none. */
+  worker?: Partial<MemoryWorkerSettings>;
+}
+
+export async function openMachines(options: MachinesOptions): Promise<Machines> {
   const threads = options.threads ?? 2;
   const pool = await openVmPool({ memoryBytes: fittingPoolBytes(parseSize(options.memory), threads), threads });
-  const host = new Host(new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent));
+  const worker = options.worker && new MemoryWorkerThread(pool.internals, options.worker);
+  const host = new Host(new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent, worker));
   let booted = 0;
   return {
     host,

@@ -4,8 +4,8 @@
  */
 import { spawnSync } from 'node:child_process';
 import { addFloatFunctions, type FloatFunctions } from '../../src/cpu/float/functions.ts';
-import { type Callee, call, type I64, i32, i64, Mod } from '../../src/cpu/wasm/index.ts';
 import { FFLAGS } from '../../src/layout/thread-block.ts';
+import { type Callee, call, type I64, i32, i64, Mod } from '../../src/wasm/index.ts';
 import { compileStatic, QEMU_USER } from './toolchain.ts';
 
 /** What a register holds: a double, a single (its bits in the low word), an integer. */

@@ -37,6 +37,7 @@ const MAP: ArenaMap = {
   decodeCaches: 10 * MIB,
   decodeCacheBytes: MIB,
   threadCount: 1,
+  scratch: 0,
   zeroFrame: FIRST_FRAME - 1,
   framesStart: FIRST_FRAME * 4096,
   chunkCount: 4,

@@ -54,7 +54,7 @@ const size = (title: string, sort: SortKey, rank: number): Column => ({
   text: (machine, wide) => sizeText(VALUES[sort](machine) as number, wide),
 });
 
-export const COLUMNS: readonly Column[] = [
+const COLUMNS: readonly Column[] = [
   { title: 'NAME', sort: 'name', left: true, rank: 0, narrow: 8, wide: 16, text: (machine) => machine.name },
   { title: 'STATE', sort: 'state', left: true, rank: 1, narrow: 7, wide: 8, text: (machine) => machine.state },
   size('PROMISE', 'promised', 4),

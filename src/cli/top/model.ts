@@ -99,7 +99,7 @@ function describe(event: HostEvent, nowMs: number): EventLine {
     case 'swap-full':
       return alarm(nowMs, `the swap file of ${formatSize(event.capacityBytes)} is full`);
     case 'swap-available':
-      return alarm(nowMs, `the swap file has ${formatSize(event.freeBytes)} of room again`);
+      return alarm(nowMs, `the swap file of ${formatSize(event.capacityBytes)} has room again`);
   }
 }
 

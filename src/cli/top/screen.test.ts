@@ -1,10 +1,12 @@
 /** What `shoal top` looks like in a terminal emulator, at the sizes that people have. */
+
 import { beforeAll, describe, expect, test } from 'vitest';
+import { FakeTerminal } from '../../../test/fakes/terminal.ts';
+import { modelOf } from '../../../test/fakes/top-model.ts';
 import { Canvas } from './canvas.ts';
 import { Choice } from './choice.ts';
 import type { TopModel } from './model.ts';
 import { plainTable, renderTop, type View } from './screen.ts';
-import { FakeTerminal, modelOf } from './screen-for-tests.ts';
 
 process.env['TZ'] = 'UTC';
 

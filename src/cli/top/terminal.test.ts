@@ -1,4 +1,5 @@
 /** `shoal top` and `shoal memory` on a real pseudo terminal, against a host with false guests: what a user sees, and what is left when it ends. */
+
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -7,9 +8,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FakePool, fakeAgent } from '../../../test/fakes/fake-pool.ts';
+import { Emulator } from '../../../test/fakes/terminal.ts';
 import { HostProcess } from '../../host/host-process.ts';
 import { LocalService } from '../../host/local-service.ts';
-import { Emulator } from './screen-for-tests.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 

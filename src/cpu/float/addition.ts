@@ -1,5 +1,5 @@
 /** Addition and subtraction. */
-import { type Callee, call, type Fn, i32, i64, type Local } from '../wasm/index.ts';
+import { type Callee, call, type Fn, i32, i64, type Local } from '../../wasm/index.ts';
 import { isInfinite, isSpecial, type Operand, operand, returnIfNan, returnInvalid, scaleOf, significandOf } from './operand.ts';
 import { cancelledZero, type FloatContext, keep, LEADING_BIT, nativeShortcut, shiftRightSticky, signOf } from './rounding.ts';
 

@@ -1,5 +1,5 @@
 /** Comparisons, minimum and maximum, classification: results that are never rounded. */
-import { type Callee, type I64, i32, i64, select } from '../wasm/index.ts';
+import { type Callee, type I64, i32, i64, select } from '../../wasm/index.ts';
 import type { Format } from './format.ts';
 import { anyOf, isInfinite, isNan, isSignalling, isZero, type Operand, operand } from './operand.ts';
 import { bool64, FLAG, type FloatContext, keep, raise, signOf } from './rounding.ts';

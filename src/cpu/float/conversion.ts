@@ -1,5 +1,5 @@
 /** Conversions: to and from integers, and between the formats. */
-import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Local, select, when } from '../wasm/index.ts';
+import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Local, select, when } from '../../wasm/index.ts';
 import { isNan, isSignalling, isSpecial, isZero, normalize, operand, scaleOf, significandOf } from './operand.ts';
 import { bool64, FLAG, type FloatContext, keep, LEADING_BIT, nativeShortcut, ROUND, raise, signed, signOf } from './rounding.ts';
 

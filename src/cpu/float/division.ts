@@ -5,7 +5,7 @@
  * in integers, tells on which side of that the true value lies; the true value is never halfway between two 53-bit
  * numbers. So the 53 bits and the sign of the remainder say all that any rounding mode needs, in either format.
  */
-import { type Callee, call, type Fn, f64, type I64, i32, i64, type Local } from '../wasm/index.ts';
+import { type Callee, call, type Fn, f64, type I64, i32, i64, type Local } from '../../wasm/index.ts';
 import { DOUBLE } from './format.ts';
 import { isInfinite, isSpecial, isZero, normalize, operand, returnIfNan, returnInvalid, signOfProduct } from './operand.ts';
 import { FLAG, type FloatContext, keep, LEADING_BIT, nativeShortcut, raise, signed, signOf } from './rounding.ts';

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { FFLAGS } from '../../layout/thread-block.ts';
-import { type Callee, call, i32, Mod } from '../wasm/index.ts';
+import { type Callee, call, i32, Mod } from '../../wasm/index.ts';
 import { addFloatFunctions, type FloatFunctions, type PerFormat, type PerInteger } from './functions.ts';
 
 const NX = 1;

@@ -4,7 +4,7 @@
  * Every operation in this folder is written once over a `Format` and generated for both. A pattern of a narrow format
  * lies in the low bits of its i64; whatever lies above it is ignored, and results have zeros there.
  */
-import { f32, f64, i32, i64, type T, type V, type X } from '../wasm/index.ts';
+import { f32, f64, i32, i64, type T, type V, type X } from '../../wasm/index.ts';
 
 /** The engine's own operations: round to nearest even, no flags, any NaN payload. */
 export interface NativeOperations {

@@ -6,7 +6,7 @@
  * i32 0–4 (RNE, RTZ, RDN, RUP, RMM): the dynamic mode must be resolved, and an invalid one refused, before. NaN-boxing
  * is the caller's too. Results are bit-exact, flags included: NaN results canonical, tininess detected after rounding.
  */
-import type { Callee, Mod } from '../wasm/index.ts';
+import type { Callee, Mod } from '../../wasm/index.ts';
 import { addAddition } from './addition.ts';
 import { addClassify, addComparison, addMinimumMaximum } from './comparison.ts';
 import { addFromInteger, addNarrow, addToInteger, addWiden, type IntegerKind } from './conversion.ts';

@@ -1,5 +1,5 @@
 /** Multiplication, and the 128-bit product that WebAssembly does not have. */
-import { type Callee, call, type I64, i32, i64, type Mod, when } from '../wasm/index.ts';
+import { type Callee, call, type I64, i32, i64, type Mod, when } from '../../wasm/index.ts';
 import { anyOf, isSpecial, isZero, normalize, operand, returnIfNan, returnInvalid, signOfProduct } from './operand.ts';
 import { bool64, type FloatContext, keep, LEADING_BIT, nativeShortcut, signed } from './rounding.ts';
 

@@ -4,7 +4,7 @@
  * Product and addend are pairs of i64 with their leading one at bit 125, so a sum has a place for its carry. The product
  * fills at most 106 bits from there, the addend 53: what is below is zero, and an alignment by 1 loses nothing.
  */
-import { type Callee, call, type Fn, type I32, i32, i64, type Local } from '../wasm/index.ts';
+import { type Callee, call, type Fn, type I32, i32, i64, type Local } from '../../wasm/index.ts';
 import {
   anyOf,
   isInfinite,

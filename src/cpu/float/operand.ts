@@ -1,5 +1,5 @@
 /** Taking operands apart: NaNs, and significands with their leading one in a known place. */
-import { type Fn, type I32, type I64, i32, i64, type Local } from '../wasm/index.ts';
+import { type Fn, type I32, type I64, i32, i64, type Local } from '../../wasm/index.ts';
 import type { Format } from './format.ts';
 import { bool64, FLAG, type FloatContext, keep, magnitudeOf, raise, signOf } from './rounding.ts';
 

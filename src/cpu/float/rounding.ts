@@ -19,7 +19,7 @@ import {
   type T,
   when,
   type X,
-} from '../wasm/index.ts';
+} from '../../wasm/index.ts';
 import type { Format } from './format.ts';
 
 export const FLAG = { inexact: 1, underflow: 2, overflow: 4, divideByZero: 8, invalid: 16 } as const;

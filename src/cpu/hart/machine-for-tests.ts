@@ -29,6 +29,7 @@ export const TEST_MAP: ArenaMap = {
   decodeCaches: 10 * MIB,
   decodeCacheBytes: DECODE_CACHE,
   threadCount: 1,
+  scratch: 10 * MIB + DECODE_CACHE,
   zeroFrame: ZERO_FRAME,
   framesStart: FIRST_FRAME * 4096,
   chunkCount: 20,

@@ -2,7 +2,7 @@
  * A: LR/SC and read-modify-write (unprivileged specification 13). The ordering bits need no code: a hart sees its own accesses
  * in order, and there is one hart.
  */
-import { type I64, i64, when } from '../wasm/index.ts';
+import { type I64, i64, when } from '../../wasm/index.ts';
 import { A, A1, type Definition } from './definition.ts';
 
 const WORD = 2;

@@ -6,9 +6,10 @@
  * pins the value with `let` first (`jalr` with rd = rs1 is the classic). Whatever can fault comes before the first effect: a
  * faulting instruction must have changed nothing.
  */
+
+import type { Callee, I32, I64, LoadOp, StoreOp, T, X } from '../../wasm/index.ts';
 import type { FloatFunctions } from '../float/functions.ts';
 import type { EXIT } from '../interpreter/boundary.ts';
-import type { Callee, I32, I64, LoadOp, StoreOp, T, X } from '../wasm/index.ts';
 
 /** Bits 64–127 of a product, by the signedness of the two factors. */
 export interface WideMultiply {

@@ -4,8 +4,9 @@
  * A single is kept NaN-boxed in its 64-bit register: what is not boxed reads as the canonical NaN, except by the instructions
  * that move bits (fsw, fmv.x.w). The arithmetic itself is `cpu/float`.
  */
+
+import { call, type I64, i64, when } from '../../wasm/index.ts';
 import type { PerInteger } from '../float/functions.ts';
-import { call, type I64, i64, when } from '../wasm/index.ts';
 import { type Definition, I, R, R1, R4, RM, RM1, S } from './definition.ts';
 import type { Emit } from './emit.ts';
 

@@ -1,5 +1,5 @@
 /** RV64I (unprivileged specification 2 and 4) except for its system instructions. */
-import { type I32, type I64, i32, i64, type LoadOp, type StoreOp } from '../wasm/index.ts';
+import { type I32, type I64, i32, i64, type LoadOp, type StoreOp } from '../../wasm/index.ts';
 import { B, I, J, R, S, SHIFT32, SHIFT64, U } from './definition.ts';
 import type { Emit } from './emit.ts';
 

@@ -15,7 +15,6 @@ import {
   TLB_READ,
   TLB_WRITE,
 } from '../../layout/thread-block.ts';
-import { ACCESS_SIGNED, ACCESS_WRITE, EXIT } from '../interpreter/boundary.ts';
 import {
   type Callee,
   call,
@@ -29,7 +28,8 @@ import {
   type StoreOp,
   type T,
   type X,
-} from '../wasm/index.ts';
+} from '../../wasm/index.ts';
+import { ACCESS_SIGNED, ACCESS_WRITE, EXIT } from '../interpreter/boundary.ts';
 import type { AtomicCell } from './emit.ts';
 
 export interface MemoryImports {
@@ -58,8 +58,8 @@ export abstract class MemoryEmit {
   readonly #dataTlb: Local<'i32'>;
   /** Exit code of the last import. */
   readonly code: Local<'i32'>;
-  readonly #pool: Record<T, Local[]> = { i32: [], i64: [], f32: [], f64: [] };
-  readonly #used: Record<T, number> = { i32: 0, i64: 0, f32: 0, f64: 0 };
+  readonly #pool: Record<T, Local[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
+  readonly #used: Record<T, number> = { i32: 0, i64: 0, f32: 0, f64: 0, v128: 0 };
 
   constructor(f: Fn, block: number, imports: MemoryImports) {
     this.f = f;

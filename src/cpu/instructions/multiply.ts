@@ -2,7 +2,7 @@
  * M: multiplication and division (unprivileged specification 12). Division never traps: by zero it gives all ones and the
  * dividend as remainder, on overflow the dividend and zero.
  */
-import { call, type Fn, type I64, i64, type Mod, when } from '../wasm/index.ts';
+import { call, type Fn, type I64, i64, type Mod, when } from '../../wasm/index.ts';
 import { R } from './definition.ts';
 import type { Emit, WideMultiply } from './emit.ts';
 

@@ -1,8 +1,9 @@
 /**
  * What an instruction does, found by a dry run of its meaning: nothing is stated twice.
  */
+
+import { i32, i64 } from '../../wasm/index.ts';
 import type { FloatFunctions } from '../float/functions.ts';
-import { i32, i64 } from '../wasm/index.ts';
 import type { AtomicCell, Emit, WideMultiply } from './emit.ts';
 import { INSTRUCTIONS, OP_NAMES, type OpName } from './table.ts';
 

@@ -11,10 +11,10 @@
 
 import { SLOT_SIZE } from '../../layout/micro-op.ts';
 import { BUDGET, FETCH_TLB, REG_PC, STRADDLE_SLOTS } from '../../layout/thread-block.ts';
+import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Label, type Local, Mod } from '../../wasm/index.ts';
 import { addFloatFunctions } from '../float/functions.ts';
 import { halves, tlbEntry } from '../instructions/memory-emit.ts';
 import { addWideMultiply } from '../instructions/multiply.ts';
-import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Label, type Local, Mod } from '../wasm/index.ts';
 import { EXIT, type Interpreter, type InterpreterImports } from './boundary.ts';
 import { type Loop, MicroOpEmit, type SystemImports } from './micro-op-emit.ts';
 import { CROSS, ILLEGAL, NOP2, NOP4, type OperationSet, STRADDLE, UNDECODED } from './operations.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { type call, Mod } from '../../wasm/index.ts';
+import { type Names, toText } from '../../wasm/text-for-tests.ts';
 import type { FloatFunctions } from '../float/functions.ts';
 import { addWideMultiply } from '../instructions/multiply.ts';
-import { type call, Mod } from '../wasm/index.ts';
-import { type Names, toText } from '../wasm/text-for-tests.ts';
 import { MicroOpEmit, type SystemImports } from './micro-op-emit.ts';
 import { OperationSet } from './operations.ts';
 

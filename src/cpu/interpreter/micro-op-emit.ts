@@ -10,13 +10,13 @@
  * pc is not kept: it is `pageBias + p / 4`, as a slot of 8 bytes stands for 2 bytes of code.
  */
 import { BUDGET, FRM, FS, REG_F, REG_X } from '../../layout/thread-block.ts';
+import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Local, type X } from '../../wasm/index.ts';
 import type { FloatFunctions } from '../float/functions.ts';
 import type { Format } from '../instructions/definition.ts';
 import type { Emit, WideMultiply } from '../instructions/emit.ts';
 import { halves, MemoryEmit, type MemoryImports } from '../instructions/memory-emit.ts';
 import { INSTRUCTIONS } from '../instructions/table.ts';
 import { TRAITS } from '../instructions/traits.ts';
-import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Local, type X } from '../wasm/index.ts';
 import { EXIT } from './boundary.ts';
 import { type Handler, hasDiscardVariant, type Variant } from './operations.ts';
 

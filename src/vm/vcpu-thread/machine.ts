@@ -14,6 +14,7 @@ import { createMachineDevices, type MachineDevices } from '../../devices/machine
 import { Disk, type PageCache } from '../../disk/index.ts';
 import { GuestMemory } from '../../guest-memory/index.ts';
 import type { HostMemory } from '../../host-memory/index.ts';
+import { VM_RUN_TIME } from '../../host-memory/tables.ts';
 import { RAM_BASE, TIMEBASE_HZ } from '../../layout/machine.ts';
 import { OUTCOME, REQUEST, RequestReceiver, type TakenRequest } from '../request-queue.ts';
 import type { VmState } from '../types.ts';
@@ -89,6 +90,23 @@ export class Machine {
     this.#requests = new RequestReceiver(spec.requests);
     this.ports = new Ports(spec.vm, (message) => thread.send(message));
     this.#build();
+  }
+
+  /** Its memory, from start to power-off. */
+  get memory(): GuestMemory | undefined {
+    return this.#body?.memory;
+  }
+
+  /** Its hart had the thread for so long. */
+  countRunTime(ms: number): void {
+    const { memory } = this;
+    if (memory) Atomics.add(memory.words, memory.account + VM_RUN_TIME, Math.round(ms * 1000));
+  }
+
+  /** Asks the guest's balloon to hold this many pages. False: there is no guest. */
+  setBalloon(pages: number): boolean {
+    this.#body?.devices.balloon.setTarget(pages);
+    return this.#body !== null;
   }
 
   /** Host time (ms) at which this machine wants the thread; −Infinity: now; Infinity: when something happens to it. */
@@ -251,9 +269,7 @@ export class Machine {
         this.#body?.memory.advanceEpoch();
         return done();
       case REQUEST.setBalloon:
-        if (!this.#body) return refuse();
-        this.#body.devices.balloon.setTarget(request.argument);
-        return done();
+        return this.setBalloon(request.argument) ? done() : refuse();
     }
   }
 

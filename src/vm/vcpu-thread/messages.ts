@@ -7,6 +7,7 @@
 
 import type { IoChannel, LayerFile, SharedImage } from '../../disk/index.ts';
 import type { ArenaMap } from '../../layout/arena.ts';
+import type { StoreSetup } from '../../page-store/index.ts';
 import type { VmState } from '../types.ts';
 
 /** Bytes of one port and direction that may be on their way unacknowledged. */
@@ -29,7 +30,7 @@ export interface MachineSpec {
   readonly initrd?: SharedImage;
   readonly commandLine: string;
   readonly disks: readonly DiskSpec[];
-  /** Sharing domain, 0–254. */
+  /** Sharing domain, 0 to DOMAIN_MAX. */
   readonly domain: number;
   readonly requests: SharedArrayBuffer;
 }
@@ -77,4 +78,7 @@ export interface ThreadSetup {
   readonly threadIndex: number;
   /** This thread's rings to the I/O thread. */
   readonly io: IoChannel;
+  /** What the memory worker asks of this thread (nominations.ts). */
+  readonly nominations: SharedArrayBuffer;
+  readonly store: StoreSetup;
 }

@@ -6,8 +6,10 @@
 import { writeSync } from 'node:fs';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { ShoalError } from '../../base/errors.ts';
+import { MEMORY_WORKER } from '../../host-memory/waiters.ts';
 import { Machine, type ThreadContext } from './machine.ts';
 import type { MachineSpec, ToThread } from './messages.ts';
+import { NominationServer } from './nomination-server.ts';
 
 /** A machine that is not alone gives the thread up after this long, ms. */
 const SLICE_MS = 5;
@@ -19,12 +21,19 @@ const CALM_SHARE = 0.1;
 /** Less than this is not worth it, bytes. */
 const CACHE_WORTH_RETURNING = 2 ** 20;
 
+/** Time for what the memory worker nominates, between two slices and with nothing else to do, ms. */
+const NOMINATIONS_BUSY_MS = 0.2;
+const NOMINATIONS_IDLE_MS = 2;
+/** How soon tables that the memory worker was reading are looked at again, ms. */
+const RETIRED_AGAIN_MS = 10;
+
 export class Scheduler {
   readonly #thread: ThreadContext;
   readonly #messages: MessagePort;
   readonly #machines = new Map<number, Machine>();
   readonly #removing = new Set<number>();
   readonly #doorbell: number;
+  readonly #nominations: NominationServer;
   #current: Machine | null = null;
   #sliceEnd = 0;
   #turn = 0;
@@ -34,10 +43,17 @@ export class Scheduler {
   #wasBusy = false;
   #closing = false;
 
-  constructor(thread: ThreadContext, messages: MessagePort) {
+  constructor(thread: ThreadContext, messages: MessagePort, nominations: SharedArrayBuffer) {
     this.#thread = thread;
     this.#messages = messages;
     this.#doorbell = thread.host.doorbell(thread.index);
+    this.#nominations = new NominationServer({
+      host: thread.host,
+      nominations,
+      machineIn: (slot) => this.#machineIn(slot),
+      trap: (machine, error) => this.#trap(machine, error),
+      ringWorker: () => thread.host.ringDoorbell(MEMORY_WORKER),
+    });
   }
 
   /** Returns when the pool closes and all machines are gone. */
@@ -52,10 +68,11 @@ export class Scheduler {
       }
       const now = performance.now();
       const next = this.#pick(now);
+      this.#nominations.serve(next ? NOMINATIONS_BUSY_MS : NOMINATIONS_IDLE_MS);
       if (next) this.#slice(next);
       // What was just attended to may have been the end: nobody rings after it.
       else if (this.#closing && this.#machines.size === 0) break;
-      else if (Atomics.load(words, this.#doorbell) === seen) this.#sleep(now, seen);
+      else if (!this.#nominations.pending && Atomics.load(words, this.#doorbell) === seen) this.#sleep(now, seen);
       if (now >= this.#returnAt) this.#giveBack(now);
     }
     this.#current?.leave();
@@ -72,6 +89,12 @@ export class Scheduler {
       this.#poll(machine);
     }
     for (const vm of this.#removing) this.#tryRemove(vm);
+  }
+
+  /** The machine in a slot of host-memory's VM table. */
+  #machineIn(slot: number): Machine | undefined {
+    for (const machine of this.#machines.values()) if (machine.memory?.vm === slot) return machine;
+    return undefined;
   }
 
   #poll(machine: Machine): void {
@@ -109,7 +132,9 @@ export class Scheduler {
     } catch (error) {
       this.#trap(machine, error);
     }
-    this.#busyMs += performance.now() - start;
+    const ranMs = performance.now() - start;
+    this.#busyMs += ranMs;
+    machine.countRunTime(ranMs);
     this.#poll(machine);
   }
 
@@ -136,6 +161,7 @@ export class Scheduler {
       wakeAt = Math.min(wakeAt, machine.readyAt(), machine.settleAt());
     }
     if (this.#thread.host.returnFreeRuns(8) > 0) return;
+    if (this.#thread.host.freeRetired()) wakeAt = Math.min(wakeAt, now + RETIRED_AGAIN_MS);
     if (this.#mayCalmDown()) wakeAt = Math.min(wakeAt, this.#windowStart + CALM_WINDOW_MS);
     const timeout = wakeAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, wakeAt - performance.now());
     Atomics.wait(this.#thread.host.words, this.#doorbell, seen, timeout);
@@ -174,6 +200,7 @@ export class Scheduler {
     // Also while another machine keeps the thread busy: what idle ones hold may be what somebody waits for.
     this.#settle(now);
     this.#thread.host.returnFreeRuns(8);
+    this.#thread.host.freeRetired();
   }
 
   #settle(now: number): void {

@@ -18,5 +18,5 @@ const hartThread = await HartThread.create(setup.memory, setup.map, setup.thread
 });
 const cache = new PageCache({ frames: host, io: new IoClient(setup.io) });
 send({ kind: 'ready' });
-new Scheduler({ index: setup.threadIndex, host, hartThread, cache, send }, port).run();
+new Scheduler({ index: setup.threadIndex, host, hartThread, cache, send }, port, setup.nominations).run();
 send({ kind: 'closed' });

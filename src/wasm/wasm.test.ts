@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { call, f32, f64, i32, i64, Mod, select, when } from './index.ts';
+import { call, f32, f64, i8x16, i32, i64, i64x2, Mod, select, v128, when } from './index.ts';
 import { sleb, uleb } from './leb128.ts';
 
 const instantiate = (m: Mod, imports: WebAssembly.ModuleImports = {}): Record<string, (...a: never[]) => unknown> =>
@@ -78,5 +78,39 @@ describe('the encoder', () => {
     expect(run.f(2)).toBe(1.5);
     expect(run.g(-5)).toBe(0n);
     expect(run.g(5.9)).toBe(5n);
+  });
+
+  it('has vectors: constants, lanes, shuffles, shifts and full products', () => {
+    const m = new Mod();
+    m.importMemory(1, 1, true);
+    const f = m.fn(['i64', 'i32'], 'i32', 'f');
+    const a = f.local('v128');
+    f.set(a, v128.xor(i64x2.splat(f.param<'i64'>(0)), v128.const(1n, -1n)));
+    f.store(v128.store, 3, a);
+    f.store(v128.store, 3, i64x2.shl(i64x2.shr_u(a, 8), 4), 16);
+    f.store(v128.store, 3, i64x2.add(i64x2.extmulLowI32x4U(a, a), i64x2.mul(a, a)), 32);
+    f.store(v128.store, 3, i64x2.extmulHighI32x4U(a, a), 48);
+    const backwards = Array.from({ length: 16 }, (_, i) => 15 - i);
+    f.store(v128.store, 3, i8x16.shuffle(a, v128.or(a, v128.load(3)), backwards), 64);
+    f.store(v128.store, 3, i8x16.swizzle(i8x16.splat(f.param<'i32'>(1)), v128.const(0x8000_0000_0000_0000n, 0n)), 80);
+    f.store(i64.store, 3, i64x2.extractLane(a, 1), 96);
+    f.emit(v128.anyTrue(v128.xor(a, v128.load(3))));
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+    const x = 0x0123_4567_89ab_cdefn;
+    expect((instantiate(m, { m: memory }) as { f: (x: bigint, y: number) => number }).f(x, 0x155)).toBe(0);
+    const view = new DataView(memory.buffer);
+    const word = (i: number): bigint => view.getBigUint64(3 + 8 * i, true);
+    const [low, high] = [x ^ 1n, BigInt.asUintN(64, ~x)];
+    const half = (v: bigint, i: bigint): bigint => (v >> (32n * i)) & 0xffff_ffffn;
+    const bytes = (v: bigint): bigint[] => Array.from({ length: 8 }, (_, i) => (v >> BigInt(8 * i)) & 0xffn);
+    const reversed = (v: bigint): bigint => bytes(v).reduce((sum, byte) => (sum << 8n) | byte, 0n);
+    expect([word(0), word(1)]).toEqual([low, high]);
+    expect([word(2), word(3)]).toEqual([low, high].map((v) => BigInt.asUintN(64, (v >> 8n) << 4n)));
+    expect(word(4)).toBe(BigInt.asUintN(64, half(low, 0n) ** 2n + low * low));
+    expect(word(5)).toBe(BigInt.asUintN(64, half(low, 1n) ** 2n + high * high));
+    expect([word(6), word(7)]).toEqual([half(high, 0n) ** 2n, half(high, 1n) ** 2n]);
+    expect([word(8), word(9)]).toEqual([reversed(high), reversed(low)]);
+    expect([word(10), word(11)]).toEqual([0x0055_5555_5555_5555n, 0x5555_5555_5555_5555n]);
+    expect(word(12)).toBe(high);
   });
 });

@@ -16,3 +16,4 @@ export {
 export { Fn, type Label } from './function.ts';
 export { Mod } from './module.ts';
 export { f32, f64, i32, i64 } from './operators.ts';
+export { i8x16, i64x2, type V128, v128 } from './vector.ts';

@@ -8,8 +8,8 @@
  */
 import { sleb, uleb } from './leb128.ts';
 
-export type T = 'i32' | 'i64' | 'f32' | 'f64';
-export const TYPE_CODE: Record<T, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c };
+export type T = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
+export const TYPE_CODE: Record<T, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
 
 export interface X<t extends T = T> {
   readonly t: t;
@@ -36,9 +36,15 @@ function floatConstant<t extends T>(t: t, value: number): X<t> {
   return { t, op: [t === 'f32' ? 0x43 : 0x44, ...bytes], args: NO_ARGUMENTS };
 }
 
-/** A constant; integers wrap to the width of the type. */
+function vectorConstant<t extends T>(t: t, value: bigint): X<t> {
+  const halves = new BigUint64Array([value, value >> 64n]);
+  return { t, op: [0xfd, 0x0c, ...new Uint8Array(halves.buffer)], args: NO_ARGUMENTS };
+}
+
+/** A constant; integers wrap to the width of the type. One of a vector is all its 128 bits as one integer. */
 export function konst<t extends T>(t: t, value: number | bigint): X<t> {
   if (t === 'f32' || t === 'f64') return floatConstant(t, Number(value));
+  if (t === 'v128') return vectorConstant(t, BigInt(value));
   if (typeof value === 'number' && value === (value | 0)) {
     return { t, op: [t === 'i32' ? 0x41 : 0x42, ...sleb(value)], args: NO_ARGUMENTS, k: BigInt(value) };
   }

@@ -1,0 +1,221 @@
+/**
+ * The loop of the memory worker, and what it is made of.
+ *
+ *   short of memory   → reclaim, until there is enough
+ *   time for a pass   → advance each VM's write clock, wait until what is not written since counts as quiet, look at all leaves:
+ *                       equal pages and zeros are nominated, and what idle VMs do not use
+ *   otherwise         → empty sparse chunks, and sleep
+ *
+ * It owns no page. It blocks nobody but itself, except that tables which it is reading are freed a moment later.
+ */
+import { LEAF_PAGES } from '../guest-memory/page-entry.ts';
+import type { HostMemory } from '../host-memory/index.ts';
+import { FREE_FRAMES, RELEASING_FRAMES, WORKER_COUNT_NAMES, WORKER_COUNTS } from '../host-memory/tables.ts';
+import { Compaction } from '../page-fusion/compaction.ts';
+import { Fusion } from '../page-fusion/fusion.ts';
+import { StoreWriter, SwapFileDevice, storeCounters } from '../page-store/index.ts';
+import { Costs } from '../reclaim/costs.ts';
+import { IdleVms } from '../reclaim/idle-vms.ts';
+import { Parking } from '../reclaim/parking.ts';
+import { Reclaim } from '../reclaim/reclaim.ts';
+import { Watermarks } from '../reclaim/watermarks.ts';
+import { Nominator } from '../vm/nominator.ts';
+import { ageVm, livingVms, visitLeaves } from '../vm/vm-survey.ts';
+import { Decisions } from './decisions.ts';
+import type { WorkerMessage } from './messages.ts';
+import { Pace } from './pace.ts';
+import type { SharedSettings } from './settings.ts';
+import type { MemoryWorkerSetup } from './thread.ts';
+
+/** Leaves that are looked at between two looks at outcomes, share of the core, and readers' phase. */
+const LEAVES_AT_ONCE = 8;
+/** Nominations under way above which a pass waits. */
+const BACKLOG_MAX = 512;
+/** How often the worker looks whether something has changed, ms. */
+const LOOK_MS = 500;
+/** Growth of memory in use that is worth a pass before its time, as a share of the pool. */
+const GROWTH_SHARE = 1 / 64;
+/** What a VM does not use is taken from it when it has been idle for so long, ms. */
+const IDLE_MS = 5000;
+/** With nothing to reclaim, and VMs that wait, it is tried again after so long, ms. */
+const EXHAUSTED_AGAIN_MS = 100;
+
+type CountName = (typeof WORKER_COUNT_NAMES)[number];
+
+export interface MemoryWorkerOptions {
+  readonly host: HostMemory;
+  readonly setup: MemoryWorkerSetup;
+  readonly settings: SharedSettings;
+  readonly send: (message: WorkerMessage) => void;
+}
+
+export class MemoryWorker {
+  readonly #host: HostMemory;
+  readonly #settings: SharedSettings;
+  readonly #storeTable: SharedArrayBuffer;
+  readonly #store: StoreWriter;
+  readonly #nominator: Nominator;
+  readonly #fusion: Fusion;
+  readonly #compaction: Compaction;
+  readonly #parking: Parking;
+  readonly #reclaim: Reclaim;
+  readonly #watermarks: Watermarks;
+  readonly #idle: IdleVms;
+  readonly #pace: Pace;
+  readonly #decisions: Decisions;
+  #passes = 0;
+  #inUseAtPass = 0;
+  /** When a pass is due, ms. */
+  #nextPass = 0;
+  /** Until when reclaim is not tried again, ms. */
+  #exhaustedUntil = 0;
+
+  constructor({ host, setup, settings, send }: MemoryWorkerOptions) {
+    const { store, nominations } = setup;
+    this.#host = host;
+    this.#settings = settings;
+    this.#storeTable = store.table;
+    this.#store = new StoreWriter({ host, table: store.table, ...(store.swap && { swap: new SwapFileDevice(store.swap) }) });
+    this.#nominator = new Nominator(host, nominations, () => settings.stopped);
+    this.#fusion = new Fusion(host, this.#nominator);
+    this.#compaction = new Compaction(host, this.#nominator);
+    const costs = new Costs();
+    this.#parking = new Parking(host, this.#nominator, this.#store, costs);
+    this.#watermarks = new Watermarks(host);
+    this.#idle = new IdleVms(host);
+    this.#pace = new Pace(host, settings);
+    this.#decisions = new Decisions(send);
+    this.#reclaim = new Reclaim({
+      host,
+      nominator: this.#nominator,
+      fusion: this.#fusion,
+      parking: this.#parking,
+      costs,
+      watermarks: this.#watermarks,
+      stopped: () => settings.stopped,
+      decided: (life, way, pages, reason) => this.#decisions.note(life, way, pages, reason),
+      releaseUnmapped: () => this.#releaseUnmapped(),
+    });
+  }
+
+  /** Returns when the pool closes. */
+  run(): void {
+    while (!this.#settings.stopped) {
+      const now = performance.now();
+      this.#store.collect();
+      if (now >= this.#exhaustedUntil && this.#watermarks.missing > 0) this.#relieve();
+      else if (now >= this.#dueAt(now)) this.#pass();
+      else {
+        this.#compaction.run();
+        this.#publish();
+        this.#pace.sleep(Math.min(LOOK_MS, this.#nextPass - now));
+      }
+    }
+  }
+
+  #relieve(): void {
+    const { won, exhausted } = this.#reclaim.relieve();
+    this.#publish();
+    // More may be had when guests have moved on, or pages have become quiet.
+    if (exhausted && won <= 0) this.#exhaustedUntil = performance.now() + EXHAUSTED_AGAIN_MS;
+  }
+
+  get #inUse(): number {
+    const { words, frameCount } = this.#host;
+    return frameCount - Atomics.load(words, FREE_FRAMES) - Atomics.load(words, RELEASING_FRAMES);
+  }
+
+  /** When the next pass begins: sooner if much has come since the last one. */
+  #dueAt(now: number): number {
+    const grown = this.#inUse - this.#inUseAtPass;
+    if (grown > Math.max(256, this.#host.frameCount * GROWTH_SHARE)) {
+      this.#pace.hurry();
+      this.#nextPass = Math.min(this.#nextPass, now + this.#settings.targetMs);
+      this.#inUseAtPass = this.#inUse;
+    }
+    return this.#nextPass;
+  }
+
+  /** One look at all memory. */
+  #pass(): void {
+    const lives = livingVms(this.#host);
+    this.#fusion.beginPass(new Set(lives));
+    for (const life of lives) ageVm(this.#host, this.#nominator, life);
+    this.#idle.look(lives, performance.now());
+    if (!this.#nominator.settle()) return;
+    this.#waitQuiet();
+    if (this.#watermarks.missing > 0) return;
+    this.#pace.begin();
+    const before = this.#fusion.won;
+    let looked = 0;
+    for (const life of lives) looked += this.#look(life);
+    this.#nominator.settle();
+    this.#fusion.merging.releaseReserves();
+    const won = this.#fusion.won - before;
+    if (won > 0) this.#decisions.note(-1, 'share', won, 'equal pages and pages of zeros');
+    this.#releaseUnmapped();
+    this.#compaction.run();
+    this.#inUseAtPass = this.#inUse;
+    this.#passes++;
+    this.#publish();
+    this.#nextPass = performance.now() + this.#pace.afterPass(looked, won);
+  }
+
+  #waitQuiet(): void {
+    const end = performance.now() + this.#settings.quietMs;
+    while (!this.#settings.stopped && this.#watermarks.missing === 0) {
+      const left = end - performance.now();
+      if (left <= 0) return;
+      this.#pace.sleep(Math.min(left, LOOK_MS));
+    }
+  }
+
+  /** Looks at all of a VM; pages that were looked at. */
+  #look(life: number): number {
+    const isIdle = this.#idle.idleMs(life, performance.now()) >= IDLE_MS;
+    const droppedBefore = this.#parking.counts.dropped;
+    let looked = 0;
+    for (let leaf = 0; leaf >= 0 && !this.#settings.stopped; ) {
+      leaf = visitLeaves(this.#host, life, leaf, isIdle ? 1 : LEAVES_AT_ONCE, (vm, number, at) => {
+        this.#fusion.visit(vm, number, at);
+        if (isIdle) this.#parking.collect(vm, number, at);
+        looked += LEAF_PAGES;
+      });
+      if (isIdle && leaf >= 0) this.#parking.put(life, ['drop']);
+      this.#nominator.exchange();
+      if (this.#nominator.backlog > BACKLOG_MAX) this.#nominator.settle(BACKLOG_MAX / 2);
+      this.#pace.keep();
+    }
+    const dropped = this.#parking.counts.dropped - droppedBefore;
+    if (dropped > 0) this.#decisions.note(life, 'drop', dropped, 'idle, and has not used these pages of its images');
+    return looked;
+  }
+
+  #releaseUnmapped(): number {
+    return 0;
+  }
+
+  #publish(): void {
+    const { counts, merging } = this.#fusion;
+    const stored = storeCounters(this.#storeTable);
+    const values: Record<CountName, number> = {
+      passes: this.#passes,
+      read: counts.read,
+      zeroed: counts.zeroed,
+      compared: merging.counts.compared,
+      merged: merging.counts.merged,
+      refused: merging.counts.refused + this.#parking.counts.refused,
+      moved: this.#compaction.moved,
+      dropped: this.#parking.counts.dropped,
+      compressed: this.#parking.counts.compressed,
+      swapped: this.#parking.counts.swapped,
+      cpuMs: Math.round(this.#pace.cpuMs),
+      storeBytes: stored.compressedBytes,
+      storeFrames: stored.storeFrames,
+      swapBlocks: stored.swappedPages,
+      swapCapacity: stored.swapBlocks,
+    };
+    for (const [i, name] of WORKER_COUNT_NAMES.entries()) Atomics.store(this.#host.words, WORKER_COUNTS + i, values[name]);
+    this.#decisions.send();
+  }
+}

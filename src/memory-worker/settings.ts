@@ -1,0 +1,55 @@
+/**
+ * Settings of the memory worker, in shared memory: the main thread changes them at any time, the worker looks each time that it needs one.
+ */
+export interface MemoryWorkerSettings {
+  /** Share of a core that the worker takes at most while there is memory enough, 0 to 1. */
+  readonly cpuShare: number;
+  /** A page that is worth merging is found so soon after it was last written, ms, if the share of a core allows it. */
+  readonly targetMs: number;
+  /** A page is quiet when nobody wrote it for so long, ms. */
+  readonly quietMs: number;
+}
+
+export const DEFAULT_SETTINGS: MemoryWorkerSettings = { cpuShare: 0.25, targetMs: 10_000, quietMs: 2000 };
+
+const WORDS = { cpuShare: 0, targetMs: 1, quietMs: 2 } as const satisfies Record<keyof MemoryWorkerSettings, number>;
+/** Not 0: the pool closes. */
+const STOP = 3;
+const SHARE_UNIT = 1_000_000;
+
+export class SharedSettings implements MemoryWorkerSettings {
+  readonly buffer: SharedArrayBuffer;
+  readonly #words: Int32Array;
+
+  constructor(buffer = new SharedArrayBuffer(64)) {
+    this.buffer = buffer;
+    this.#words = new Int32Array(buffer);
+  }
+
+  set(settings: Partial<MemoryWorkerSettings>): void {
+    if (settings.cpuShare !== undefined)
+      Atomics.store(this.#words, WORDS.cpuShare, Math.round(Math.min(1, Math.max(0, settings.cpuShare)) * SHARE_UNIT));
+    if (settings.targetMs !== undefined) Atomics.store(this.#words, WORDS.targetMs, settings.targetMs);
+    if (settings.quietMs !== undefined) Atomics.store(this.#words, WORDS.quietMs, settings.quietMs);
+  }
+
+  get cpuShare(): number {
+    return Atomics.load(this.#words, WORDS.cpuShare) / SHARE_UNIT;
+  }
+
+  get targetMs(): number {
+    return Atomics.load(this.#words, WORDS.targetMs);
+  }
+
+  get quietMs(): number {
+    return Atomics.load(this.#words, WORDS.quietMs);
+  }
+
+  stop(): void {
+    Atomics.store(this.#words, STOP, 1);
+  }
+
+  get stopped(): boolean {
+    return Atomics.load(this.#words, STOP) !== 0;
+  }
+}

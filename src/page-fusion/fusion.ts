@@ -1,0 +1,135 @@
+/**
+ * Page fusion: looks at the private pages of all VMs, leaf by leaf, and nominates those that hold nothing but zeros or are equal to
+ * another one of their domain.
+ *
+ * A page is read when it is quiet by the write clock and was not read with this stamp before; so a pass over memory that does not change reads
+ * page tables and no page. One that broke its sharing is left alone for 2, 4, 8… passes.
+ *
+ * Not for when passes begin and how fast they go (memory-worker), nor for pages that nobody needs (reclaim).
+ */
+import { ENTRY_STAMP, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, ROM, SHARED, stateOf } from '../guest-memory/page-entry.ts';
+import { isFrame } from '../guest-memory/table-walk.ts';
+import type { HostMemory } from '../host-memory/index.ts';
+import { SCRATCH_BYTES } from '../layout/arena.ts';
+import { N_OUTCOME, NOMINATION, NOMINATION_DONE } from '../vm/nominations.ts';
+import type { Nominator } from '../vm/nominator.ts';
+import type { SurveyedVm } from '../vm/vm-survey.ts';
+import { DomainKeys } from './domain-keys.ts';
+import { Merging } from './merging.ts';
+import { FrameRecords, RECORD_PRIVATE } from './records.ts';
+
+/** A page that broke its sharing is left alone for at most 2^6 passes. */
+const PATIENCE_MAX = 6;
+const PATIENCE_MASK = 0x07;
+const MERGED = 0x80;
+/** Passes. */
+const FORGIVEN_AFTER = 16;
+
+export interface FusionCounts {
+  /** Pages whose bytes were read. */
+  read: number;
+  zeroed: number;
+}
+
+export class Fusion {
+  readonly counts: FusionCounts = { read: 0, zeroed: 0 };
+  readonly merging: Merging;
+  readonly records: FrameRecords;
+  readonly #host: HostMemory;
+  readonly #nominator: Nominator;
+  readonly #keys = new DomainKeys();
+  /** By life: for each leaf 512 bytes, how patient to be with a page, and whether it was merged. */
+  readonly #pages = new Map<number, Map<number, Uint8Array>>();
+  /** Where the kernel puts a hash: the last words of this thread's scratch area. */
+  readonly #hashAt: number;
+  #pass = 0;
+
+  constructor(host: HostMemory, nominator: Nominator) {
+    this.#host = host;
+    this.#nominator = nominator;
+    this.#hashAt = host.map.scratch + (host.map.threadCount + 1) * SCRATCH_BYTES - 8;
+    this.records = new FrameRecords(host);
+    this.merging = new Merging(host, nominator, this.records, (life, page) => {
+      this.#notesOf(life, Math.floor(page / LEAF_PAGES))[page % LEAF_PAGES] |= MERGED;
+    });
+    nominator.on(NOMINATION.zero, (words, at) => {
+      if (words[at + N_OUTCOME] === NOMINATION_DONE) this.counts.zeroed++;
+      else this.merging.counts.refused++;
+    });
+  }
+
+  /** Pages that came to need no frame of their own. */
+  get won(): number {
+    return this.counts.zeroed + this.merging.counts.merged;
+  }
+
+  /** A pass over these VMs begins: what is remembered of others goes. */
+  beginPass(lives: ReadonlySet<number>): void {
+    this.#pass++;
+    for (const life of this.#pages.keys()) if (!lives.has(life)) this.#pages.delete(life);
+  }
+
+  /** Looks at one leaf, at `leafAt` in the arena's words. Between `beginReading` and `endReading`. */
+  visit(vm: SurveyedVm, leaf: number, leafAt: number): void {
+    const { words } = this.#host;
+    let notes: Uint8Array | undefined;
+    for (let i = 0; i < LEAF_PAGES; i++) {
+      const at = leafAt + i * ENTRY_WORDS;
+      const entry = words[at];
+      const state = stateOf(entry);
+      if (state === SHARED && (entry & ROM) === 0) {
+        notes ??= this.#pages.get(vm.life)?.get(leaf);
+        if (notes !== undefined) this.#endure(notes, i);
+        continue;
+      }
+      if (state !== PRIVATE) continue;
+      const stamp = words[at + ENTRY_STAMP];
+      if (((vm.epoch - stamp) | 0) <= 0 || !isFrame(this.#host, frameOf(entry))) continue;
+      notes ??= this.#pages.get(vm.life)?.get(leaf);
+      if (notes !== undefined && notes[i] !== 0 && this.#isLeftAlone(notes, i)) continue;
+      const page = leaf * LEAF_PAGES + i;
+      if (!this.records.knows(frameOf(entry), vm.life, page, stamp)) this.#read(vm, page, at, entry, stamp);
+    }
+  }
+
+  /** A page that stays merged is forgiven what it broke. */
+  #endure(notes: Uint8Array, i: number): void {
+    if ((notes[i] & PATIENCE_MASK) > 0 && this.#pass % FORGIVEN_AFTER === 0) notes[i]--;
+  }
+
+  #isLeftAlone(notes: Uint8Array, i: number): boolean {
+    if ((notes[i] & MERGED) !== 0) {
+      // It was a view and is private again.
+      notes[i] = Math.min(PATIENCE_MAX, (notes[i] & PATIENCE_MASK) + 1);
+    }
+    return this.#pass % (1 << (notes[i] & PATIENCE_MASK)) !== 0;
+  }
+
+  #read(vm: SurveyedVm, page: number, at: number, entry: number, stamp: number): void {
+    const { words, kernels } = this.#host;
+    const frame = frameOf(entry);
+    this.counts.read++;
+    const isZero = kernels.isZeroFrame(frame);
+    const key = this.#keys.of(vm.domain);
+    if (!isZero) kernels.hashFrame(frame, key.low, key.high, this.#hashAt);
+    // Written meanwhile, or another's by now: then what was read is nothing.
+    if (Atomics.load(words, at + ENTRY_STAMP) !== stamp || frameOf(Atomics.load(words, at)) !== frame) return;
+    if (isZero) {
+      this.#nominator.nominate({ kind: NOMINATION.zero, vm: vm.life, page, identity: PRIVATE | frame, stamp });
+      return;
+    }
+    const hashLow = words[this.#hashAt / 4];
+    const hashHigh = words[this.#hashAt / 4 + 1];
+    this.records.set(frame, RECORD_PRIVATE, hashLow, hashHigh, stamp, vm.life, page);
+    const found = this.records.find(hashLow, hashHigh, frame);
+    if (found === 0 || !this.merging.merge({ vm: vm.life, page, frame, stamp }, found)) this.records.insert(frame);
+  }
+
+  #notesOf(life: number, leaf: number): Uint8Array {
+    let leaves = this.#pages.get(life);
+    if (leaves === undefined) this.#pages.set(life, (leaves = new Map()));
+    let notes = leaves.get(leaf);
+    if (notes === undefined) leaves.set(leaf, (notes = new Uint8Array(LEAF_PAGES)));
+    return notes;
+  }
+}

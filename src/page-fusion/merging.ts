@@ -1,0 +1,200 @@
+/**
+ * Merges under way: from "these two pages have the same hash" to "both are views of one frame".
+ *
+ *   first page   nominated with an empty frame of the domain's shared chunks, which only we know: its owner copies and maps it
+ *   others       wait until that is done, then each is compared with that frame by its owner, and maps it
+ *
+ * We hold a reference to the frame until the last of them is done, so it stays what it is. A small reserve of such frames is kept per
+ * domain, for when the pool is dry is just when merging wins most.
+ */
+
+import { FRAME_MASK, PRIVATE } from '../guest-memory/page-entry.ts';
+import { generationOf } from '../host-memory/frame-table.ts';
+import type { HostMemory } from '../host-memory/index.ts';
+import { VM_DOMAIN } from '../host-memory/tables.ts';
+import {
+  N_IDENTITY,
+  N_OUTCOME,
+  N_PAGE,
+  N_STAMP,
+  N_TARGET,
+  N_VM,
+  NOMINATION,
+  NOMINATION_DONE,
+  vmOfLife,
+} from '../vm/nominations.ts';
+import type { Nominator } from '../vm/nominator.ts';
+import { type FrameRecords, RECORD_PENDING, RECORD_PRIVATE, RECORD_SHARED } from './records.ts';
+
+/** A private page that was found quiet. */
+export interface QuietPage {
+  /** Slot and life of its VM. */
+  readonly vm: number;
+  readonly page: number;
+  readonly frame: number;
+  readonly stamp: number;
+}
+
+/** Frames for merges to come, kept per domain. */
+const RESERVE_FRAMES = 32;
+
+/** A frame that pages are being merged into. */
+interface Merge {
+  /** Pages that wait until the first has been copied; null once it was. */
+  waiting: QuietPage[] | null;
+  /** Nominations under way that name the frame. */
+  open: number;
+}
+
+export interface MergeCounts {
+  /** Pages that became views. */
+  merged: number;
+  /** Pages that an owner compared. */
+  compared: number;
+  refused: number;
+}
+
+export class Merging {
+  readonly counts: MergeCounts = { merged: 0, compared: 0, refused: 0 };
+  readonly #host: HostMemory;
+  readonly #nominator: Nominator;
+  readonly #records: FrameRecords;
+  readonly #onMerged: (vm: number, page: number) => void;
+  /** By frame. */
+  readonly #merges = new Map<number, Merge>();
+  /** Frames that only we know, by domain. */
+  readonly #reserves = new Map<number, number[]>();
+
+  /** @param onMerged a page of this VM (slot and life) is a view now. */
+  constructor(host: HostMemory, nominator: Nominator, records: FrameRecords, onMerged: (vm: number, page: number) => void) {
+    this.#host = host;
+    this.#nominator = nominator;
+    this.#records = records;
+    this.#onMerged = onMerged;
+    nominator.on(NOMINATION.shareFirst, (words, at) => this.#firstDone(words, at));
+    nominator.on(NOMINATION.shareFurther, (words, at) => this.#furtherDone(words, at));
+  }
+
+  /** A quiet page has the hash of `found`, a frame that the records find alive. False: there is no frame to merge into. */
+  merge(page: QuietPage, found: number): boolean {
+    const records = this.#records;
+    const at = records.of(found);
+    if (records.kind[at] === RECORD_PENDING) {
+      this.#merges.get(found)?.waiting?.push(page);
+      return true;
+    }
+    if (records.kind[at] === RECORD_SHARED) {
+      this.#further(page, found, records.stamp[at]);
+      return true;
+    }
+    const target = this.#takeReserve(this.#domainOf(page.vm));
+    if (target === 0) return false;
+    const first = { vm: records.life[at], page: records.page[at], frame: found, stamp: records.stamp[at] };
+    records.set(target, RECORD_PENDING, records.hashLow[at], records.hashHigh[at], 0, 0, 0);
+    records.forget(found);
+    records.insert(target);
+    this.#merges.set(target, { waiting: [page], open: 0 });
+    this.#first(first, target);
+    return true;
+  }
+
+  /** Gives the reserves back, when there is nothing to merge for a while. */
+  releaseReserves(): void {
+    for (const frames of this.#reserves.values()) this.#host.releaseMany(frames.splice(0));
+    this.#reserves.clear();
+  }
+
+  #domainOf(vm: number): number {
+    return this.#host.words[this.#host.vmEntry(vmOfLife(vm)) + VM_DOMAIN];
+  }
+
+  #takeReserve(domain: number): number {
+    let frames = this.#reserves.get(domain);
+    if (frames === undefined) this.#reserves.set(domain, (frames = []));
+    if (frames.length === 0)
+      frames.push(...(this.#host.allocateShared(domain, RESERVE_FRAMES) ?? this.#host.allocateShared(domain, 1) ?? []));
+    return frames.pop() ?? 0;
+  }
+
+  #first({ vm, page, frame, stamp }: QuietPage, target: number): void {
+    this.#nominator.nominate({ kind: NOMINATION.shareFirst, vm, page, identity: PRIVATE | frame, stamp, target });
+  }
+
+  #firstDone(words: Int32Array, at: number): void {
+    const target = words[at + N_TARGET];
+    const merge = this.#merges.get(target);
+    const waiting = merge?.waiting;
+    if (merge === undefined || waiting === null || waiting === undefined) return;
+    if (words[at + N_OUTCOME] === NOMINATION_DONE) {
+      this.counts.merged++;
+      this.#onMerged(words[at + N_VM], words[at + N_PAGE]);
+      const generation = generationOf(this.#host, target);
+      const record = this.#records.of(target);
+      this.#records.kind[record] = RECORD_SHARED;
+      this.#records.stamp[record] = generation;
+      merge.waiting = null;
+      for (const page of waiting) this.#further(page, target, generation);
+      this.#letGo(target, merge);
+      return;
+    }
+    this.counts.refused++;
+    // The next of them is the first then; a page that is left alone is what it was.
+    const next = waiting.shift();
+    if (next !== undefined && waiting.length > 0) return this.#first(next, target);
+    const record = this.#records.of(target);
+    if (next !== undefined) {
+      this.#records.set(
+        next.frame,
+        RECORD_PRIVATE,
+        this.#records.hashLow[record],
+        this.#records.hashHigh[record],
+        next.stamp,
+        next.vm,
+        next.page,
+      );
+      this.#records.insert(next.frame);
+    }
+    this.#records.forget(target);
+    this.#merges.delete(target);
+    this.#reserves.get(this.#domainOf(words[at + N_VM]))?.push(target) ?? this.#host.release(target);
+  }
+
+  #further({ vm, page, frame, stamp }: QuietPage, target: number, argument: number): void {
+    const merge = this.#merges.get(target);
+    if (merge !== undefined) merge.open++;
+    this.#nominator.nominate({
+      kind: NOMINATION.shareFurther,
+      vm,
+      page,
+      identity: PRIVATE | frame,
+      stamp,
+      target,
+      argument,
+    });
+  }
+
+  #furtherDone(words: Int32Array, at: number): void {
+    const target = words[at + N_TARGET];
+    this.counts.compared++;
+    if (words[at + N_OUTCOME] === NOMINATION_DONE) {
+      this.counts.merged++;
+      this.#onMerged(words[at + N_VM], words[at + N_PAGE]);
+    } else {
+      this.counts.refused++;
+      // It is read anew the next time.
+      const frame = words[at + N_IDENTITY] & FRAME_MASK;
+      if (this.#records.knows(frame, words[at + N_VM], words[at + N_PAGE], words[at + N_STAMP])) this.#records.forget(frame);
+    }
+    const merge = this.#merges.get(target);
+    if (merge === undefined || merge.waiting !== null) return;
+    merge.open--;
+    this.#letGo(target, merge);
+  }
+
+  /** Nobody needs our reference any more: the frame is its pages' from here on. */
+  #letGo(target: number, merge: Merge): void {
+    if (merge.open > 0) return;
+    this.#merges.delete(target);
+    this.#host.release(target);
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * The memory worker's way to all owners: nominations go to the thread of their VM, outcomes come back to whoever takes that kind.
+ *
+ * What a full ring does not take waits here; who produces much looks at `backlog` and pauses.
+ */
+import type { HostMemory } from '../host-memory/index.ts';
+import { VM_THREAD } from '../host-memory/tables.ts';
+import { MEMORY_WORKER } from '../host-memory/waiters.ts';
+import { N_KIND, type Nomination, type NominationKind, NominationSender, vmOfLife } from './nominations.ts';
+
+/** `words[at + N_…]`: the nomination and its outcome. */
+export type OutcomeHandler = (words: Int32Array, at: number) => void;
+
+/** How long the worker sleeps at most before it looks for outcomes again, ms. */
+const LOOK_AGAIN_MS = 20;
+
+export class Nominator {
+  readonly #host: HostMemory;
+  readonly #senders: readonly NominationSender[];
+  readonly #queues: Nomination[][];
+  /** Threads that got something since they were rung. */
+  readonly #unrung = new Set<number>();
+  readonly #handlers = new Map<NominationKind, OutcomeHandler>();
+  readonly #stopped: () => boolean;
+
+  constructor(host: HostMemory, channels: readonly SharedArrayBuffer[], stopped: () => boolean) {
+    this.#host = host;
+    this.#stopped = stopped;
+    this.#senders = channels.map((channel) => new NominationSender(channel));
+    this.#queues = channels.map(() => []);
+  }
+
+  on(kind: NominationKind, handler: OutcomeHandler): void {
+    this.#handlers.set(kind, handler);
+  }
+
+  /** Nominations that are not carried out yet. */
+  get backlog(): number {
+    let count = 0;
+    for (const [i, sender] of this.#senders.entries()) count += sender.open + (this.#queues[i] as Nomination[]).length;
+    return count;
+  }
+
+  nominate(nomination: Nomination): void {
+    const thread = this.#host.words[this.#host.vmEntry(vmOfLife(nomination.vm)) + VM_THREAD];
+    this.toThread(thread, nomination);
+  }
+
+  toThread(thread: number, nomination: Nomination): void {
+    const sender = this.#senders[thread];
+    const queue = this.#queues[thread];
+    if (sender === undefined || queue === undefined) return;
+    if (queue.length > 0 || sender.isFull) queue.push(nomination);
+    else sender.submit(nomination);
+    this.#unrung.add(thread);
+  }
+
+  /** Wakes the owners for what was nominated, and takes back what is done. How many came back. */
+  exchange(): number {
+    let count = 0;
+    for (const [thread, sender] of this.#senders.entries()) {
+      count += sender.takeBack(this.#takeBack);
+      const queue = this.#queues[thread] as Nomination[];
+      let sent = 0;
+      while (sent < queue.length && !sender.isFull) sender.submit(queue[sent++] as Nomination);
+      queue.splice(0, sent);
+    }
+    for (const thread of this.#unrung) this.#host.ringDoorbell(thread);
+    this.#unrung.clear();
+    return count;
+  }
+
+  /** Sleeps until fewer than `open` are under way. False: the pool is closing. */
+  settle(open = 1): boolean {
+    const { words } = this.#host;
+    const doorbell = this.#host.doorbell(MEMORY_WORKER);
+    for (;;) {
+      const seen = Atomics.load(words, doorbell);
+      this.exchange();
+      if (this.backlog < open) return true;
+      if (this.#stopped()) return false;
+      Atomics.wait(words, doorbell, seen, LOOK_AGAIN_MS);
+    }
+  }
+
+  readonly #takeBack = (words: Int32Array, at: number): void => {
+    this.#handlers.get(words[at + N_KIND] as NominationKind)?.(words, at);
+  };
+}
