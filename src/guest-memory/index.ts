@@ -1,2 +1,3 @@
 /** What other layers may use of guest-memory. */
 export { GuestMemory } from './guest-memory.ts';
+export { countPages, findHolders, type InTurns, inspectPage, isAlive, type PageFacts } from './inspect.ts';

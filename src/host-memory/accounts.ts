@@ -7,7 +7,7 @@
 import { assert } from '../base/assert.ts';
 import { ShoalError } from '../base/errors.ts';
 import { PAGE_SIZE, type VmIndex, vmIndex } from '../base/numbers.ts';
-import type { PoolMemory, VmMemory } from '../vm/types.ts';
+import type { FrameAccount, VmMemory } from '../vm/types.ts';
 import type { HostMemory } from './host-memory.ts';
 import { LOCK_ACCOUNTS, LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
@@ -143,7 +143,7 @@ export function memoryOfVm(host: HostMemory, vm: number): VmMemory {
 }
 
 /** What the pool has. Any thread, no lock. */
-export function poolMemory(host: HostMemory): PoolMemory {
+export function poolMemory(host: HostMemory): FrameAccount {
   const words = host.words;
   let privateFrames = 0;
   let handy = 0;

@@ -10,7 +10,7 @@ import type { FrameNumber, VmIndex } from '../base/numbers.ts';
 import { type ArenaMap, CHUNK_FRAMES } from '../layout/arena.ts';
 import { nodePlatform } from '../platform/node/index.ts';
 import type { Platform } from '../platform/platform.ts';
-import type { PoolMemory, VmMemory } from '../vm/types.ts';
+import type { FrameAccount, VmMemory } from '../vm/types.ts';
 import { memoryOfVm, poolMemory } from './accounts.ts';
 import { planArena } from './arena-plan.ts';
 import type { FrameUse } from './availability.ts';
@@ -256,7 +256,7 @@ export class HostMemory {
     return memoryOfVm(this, vm);
   }
 
-  poolMemory(): PoolMemory {
+  poolMemory(): FrameAccount {
     return poolMemory(this);
   }
 

@@ -12,11 +12,24 @@ import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
 import { createStoreTable, createSwapFile, type OpenSwapFile, type StoreSetup } from '../page-store/index.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
+import { ManagerAccount } from './manager-account.ts';
+import { MemoryView, type SeenVm } from './memory-view.ts';
 import { createNominations } from './nominations.ts';
+import { PoolEvents } from './pool-events.ts';
 import { createRequestQueue, RequestSender } from './request-queue.ts';
-import type { OpenPool, PoolEvent, PoolInternals, PoolMemory, VmConfig, VmHandle, VmPoolOptions } from './types.ts';
+import type {
+  MemoryMap,
+  OpenPool,
+  PageExplanation,
+  PoolEvent,
+  PoolInternals,
+  PoolMemory,
+  VmConfig,
+  VmHandle,
+  VmPoolOptions,
+} from './types.ts';
 import type { DiskSpec, FromThread, MachineSpec, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
-import { PoolVm } from './vm-handle.ts';
+import { NO_SLOT, PoolVm } from './vm-handle.ts';
 
 /** An empty pool collects its garbage so long after its last VM went, ms. */
 const COLLECT_AFTER_MS = 1000;
@@ -71,6 +84,9 @@ class ThreadPool implements OpenPool {
   /** Waiting for 'created' or 'removed' of a VM. */
   readonly #answers = new Map<number, { resolve(): void; reject(error: Error): void }>();
   readonly #exhaustion = new ExhaustionWatch(() => this.vms);
+  readonly #events = new PoolEvents();
+  readonly #manager = new ManagerAccount();
+  readonly #view: MemoryView;
   #nextVm = 1;
   #closing: Promise<void> | null = null;
 
@@ -83,6 +99,8 @@ class ThreadPool implements OpenPool {
     };
     this.#nominations = Array.from({ length: threadCount }, createNominations);
     this.#io = io;
+    this.#view = new MemoryView(host, this.#images, () => this.#seen());
+    this.#exhaustion.onEvent((event) => this.#events.emit(event));
   }
 
   static async open(host: HostMemory, threadCount: number, swap: OpenSwapFile | null): Promise<ThreadPool> {
@@ -105,6 +123,7 @@ class ThreadPool implements OpenPool {
       host: this.#host,
       nominations: this.#nominations,
       store: this.#store,
+      events: this.#events,
       vms: () =>
         [...this.#entries.values()]
           .filter(({ vm }) => vm.slot >= 0)
@@ -176,7 +195,15 @@ class ThreadPool implements OpenPool {
   }
 
   memory(): Promise<PoolMemory> {
-    return Promise.resolve(this.#host.poolMemory());
+    return Promise.resolve({ ...this.#host.poolMemory(), manager: this.#manager.read(this.#host) });
+  }
+
+  async memoryMap(vm: VmHandle, cells?: number): Promise<MemoryMap> {
+    return this.#view.map(this.#see(vm), cells);
+  }
+
+  async explainPage(vm: VmHandle, address: number): Promise<PageExplanation> {
+    return this.#view.explain(this.#see(vm), address);
   }
 
   counters(): HostCounters {
@@ -184,7 +211,7 @@ class ThreadPool implements OpenPool {
   }
 
   onEvent(listener: (event: PoolEvent) => void): () => void {
-    return this.#exhaustion.onEvent(listener);
+    return this.#events.onEvent(listener);
   }
 
   close(): Promise<void> {
@@ -198,11 +225,27 @@ class ThreadPool implements OpenPool {
 
   async #close(): Promise<void> {
     this.#exhaustion.close();
+    this.#events.close();
     await Promise.all(this.vms.map((vm) => this.removeVm(vm)));
     for (const thread of this.#threads) this.#sender(thread)({ kind: 'close' });
     await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));
     await this.#io.close();
     this.#swap?.close();
+  }
+
+  // ---- what is seen of machines ----
+
+  #seen(): SeenVm[] {
+    const seen = [...this.#entries.values()].map(({ vm: { slot, config } }) => ({ slot, ...config }));
+    return seen.filter(({ slot }) => slot !== NO_SLOT);
+  }
+
+  /** @throws ShoalError `wrong-state` when the machine has no memory now. */
+  #see(vm: VmHandle): SeenVm {
+    const { slot } = vm as PoolVm;
+    const { name, memoryBytes } = vm.config;
+    if (slot !== NO_SLOT) return { name, slot, memoryBytes };
+    throw new ShoalError('wrong-state', `“${name}” is ${vm.state} and has no memory; \`shoal start ${name}\` first.`);
   }
 
   // ---- threads ----
