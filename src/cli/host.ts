@@ -1,6 +1,8 @@
 /** `shoal host`: the process that owns the pool. */
+import { resolve } from 'node:path';
 import { Command, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import { ShoalError } from '../base/errors.ts';
+import type { SwapSettings } from '../host/host.ts';
 import type { HostEvent } from '../host/protocol.ts';
 import { formatSize } from '../host/size.ts';
 import { connect, startHost, tryConnect } from './connection.ts';
@@ -14,6 +16,8 @@ const FIRST_MACHINE_MS = 60_000;
 interface HostFlags {
   memory?: number;
   threads?: number;
+  swap?: number;
+  swapFile?: string;
   detach?: true;
   stop?: true;
   endWhenEmpty?: true;
@@ -26,6 +30,8 @@ export function hostCommand(): CommandUnknownOpts {
     .description('Owns a pool of memory and serves it on a socket until Ctrl-C, which powers all machines off.')
     .option('-m, --memory <size>', 'size of the pool, such as 4G (default: SHOAL_MEMORY, or half of this machine’s)', sizeOption)
     .option('--threads <n>', 'vCPU threads (default: one per core)', countOption)
+    .option('--swap <size>', 'size of a swap file for what the pool has no room for, such as 8G (default: none)', sizeOption)
+    .option('--swap-file <path>', 'where the swap file lies (default: without a name among the temporary files)')
     .option('-d, --detach', 'go on in the background; the log lies beside the socket')
     .option('--stop', 'power off all machines of the running host and end it')
     .option('--json', 'say what runs as one line of JSON')
@@ -33,13 +39,18 @@ export function hostCommand(): CommandUnknownOpts {
     .action(runHost);
 }
 
+const swapSettings = (size: number, path: string | undefined): SwapSettings => ({ size, ...(path !== undefined && { path }) });
+
 async function runHost(flags: HostFlags): Promise<void> {
+  if (flags.swapFile !== undefined && flags.swap === undefined)
+    throw new ShoalError('bad-argument', '--swap-file says where the swap file lies; give its size with --swap.');
   if (flags.stop) return stopHost();
   if (flags.detach) return detachHost(flags);
   const { HostProcess } = await import('../host/host-process.ts');
   const host = await HostProcess.start({
     memory: flags.memory ?? defaultPoolBytes(),
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+    ...(flags.swap === undefined ? {} : { swap: swapSettings(flags.swap, flags.swapFile) }),
     ...(flags.endWhenEmpty ? { endWhenEmptyMs: FIRST_MACHINE_MS } : {}),
   });
   const info = await host.service.info();
@@ -61,13 +72,20 @@ async function runHost(flags: HostFlags): Promise<void> {
 /** On stderr, which is the log of a detached host. */
 async function tellEvents(events: AsyncIterable<HostEvent>): Promise<void> {
   for await (const event of events) {
-    if (event.kind === 'memory-available') process.stderr.write('memory: no machine waits any more\n');
-    else {
-      const names = event.waiting.join(', ');
-      process.stderr.write(
-        `memory: the pool is exhausted and ${names} wait; stop a machine, or start a host with a larger pool\n`,
-      );
-    }
+    process.stderr.write(`memory: ${sentenceOf(event)}\n`);
+  }
+}
+
+function sentenceOf(event: HostEvent): string {
+  switch (event.kind) {
+    case 'memory-available':
+      return 'no machine waits any more';
+    case 'memory-exhausted':
+      return `the pool is exhausted and ${event.waiting.join(', ')} wait; stop a machine, or start a host with a larger pool`;
+    case 'page-unreadable':
+      return `${event.machine} waits for a page that cannot be read: ${event.reason}; it is tried again`;
+    case 'page-readable':
+      return `${event.machine} has the pages it waited for`;
   }
 }
 
@@ -78,6 +96,8 @@ async function detachHost(flags: HostFlags): Promise<void> {
   const args = [
     ...(flags.memory === undefined ? [] : ['--memory', String(flags.memory)]),
     ...(flags.threads === undefined ? [] : ['--threads', String(flags.threads)]),
+    ...(flags.swap === undefined ? [] : ['--swap', String(flags.swap)]),
+    ...(flags.swapFile === undefined ? [] : ['--swap-file', resolve(flags.swapFile)]),
   ];
   const { host, log } = await startHost(args);
   const info = await host.info();

@@ -1,2 +1,3 @@
 /** What other layers may use of guest-memory. */
+export type { PageSource } from './absent-pages.ts';
 export { GuestMemory } from './guest-memory.ts';

@@ -7,7 +7,7 @@
  *
  * Which pages are worth it is page-fusion's and reclaim's affair.
  */
-import { retainSteps } from '../host-memory/frame-table.ts';
+import { imagePageOf, retainSteps } from '../host-memory/frame-table.ts';
 import { giveTransitBackSteps, takePlaceSteps } from '../host-memory/placement.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { HANDY_CLEAN, VM_TRANSIT_FRAME, VM_TRANSIT_GAIN } from '../host-memory/tables.ts';
@@ -99,6 +99,15 @@ export function* parkSteps(guest: GuestMemory, nominated: Nominated, handle: num
   const at = quietEntry(guest, nominated);
   if (at === 0 || (guest.words[at] & YOUNG) !== 0) return false;
   return yield* setAbsentSteps(guest, nominated.page, handle);
+}
+
+/** A view of a page of an image file, nobody has written it: it becomes `Absent` under the page's number, and is read again when it is wanted. */
+export function* dropImagePageSteps(guest: GuestMemory, nominated: Nominated): Steps<boolean> {
+  const at = sameEntry(guest, nominated);
+  if (at === 0 || stateOf(nominated.identity) !== SHARED || (guest.words[at] & YOUNG) !== 0) return false;
+  const number = imagePageOf(guest.host, frameOf(nominated.identity));
+  if (number < 0 || guest.source?.serves(number) !== true) return false;
+  return yield* setAbsentSteps(guest, nominated.page, number);
 }
 
 /**

@@ -36,6 +36,7 @@ test('types', () => {
       "ShoalError",
       "ShoalErrorCode",
       "Size",
+      "SwapSettings",
       "Vm",
       "VmConsole",
       "VmFiles",

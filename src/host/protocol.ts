@@ -54,6 +54,10 @@ export const hostEventSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('memory-exhausted'), waiting: z.array(z.string()).readonly(), allWait: z.boolean() }),
   /** No machine waits for memory any more. */
   z.object({ kind: z.literal('memory-available') }),
+  /** The machine waits for a page that cannot be read from where it is kept; it is tried again. */
+  z.object({ kind: z.literal('page-unreadable'), machine: z.string(), reason: z.string() }),
+  /** It could be read after all, or is not needed any more. */
+  z.object({ kind: z.literal('page-readable'), machine: z.string() }),
 ]);
 export type HostEvent = z.infer<typeof hostEventSchema>;
 

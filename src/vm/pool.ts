@@ -9,6 +9,7 @@ import { DECODE_CACHE_BYTES } from '../cpu/index.ts';
 import { createLayer, ImageStore, IoThread, type LayerFile, type SharedImage } from '../disk/index.ts';
 import { DOMAIN_MAX, HostMemory } from '../host-memory/index.ts';
 import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
+import { createStoreTable, createSwapFile, type OpenSwapFile, type SwapFile } from '../page-store/index.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
 import { createNominations } from './nominations.ts';
@@ -22,6 +23,9 @@ const COLLECT_AFTER_MS = 1000;
 const POOL_BYTES_MIN = 16 * CHUNK_SIZE;
 /** Bound of a vCPU thread's young heap: it makes little garbage, and unbounded keeps tens of MiB of it. */
 const YOUNG_HEAP_MB = 4;
+
+/** What can be posted to a thread. */
+const swapFileOf = ({ file, blocks }: OpenSwapFile): SwapFile => ({ file, blocks });
 
 interface Thread {
   readonly worker: Worker;
@@ -37,7 +41,8 @@ interface Entry {
 }
 
 /**
- * @throws ShoalError `bad-argument` for a size that cannot be, `no-memory` when the address space for the pool is not to be had.
+ * @throws ShoalError `bad-argument` for a size that cannot be, `no-memory` when the address space for the pool is not to be had, `no-space` when
+ * there can be no swap file.
  */
 export async function openVmPool(options: VmPoolOptions): Promise<OpenPool> {
   const threadCount = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
@@ -53,7 +58,13 @@ export async function openVmPool(options: VmPoolOptions): Promise<OpenPool> {
     decodeCacheBytes: DECODE_CACHE_BYTES,
     ...(options.overCommit && { overCommit: options.overCommit }),
   });
-  return await ThreadPool.open(host, threadCount);
+  const swap = options.swap && createSwapFile(options.swap);
+  try {
+    return await ThreadPool.open(host, threadCount, swap);
+  } catch (error) {
+    swap?.close();
+    throw error;
+  }
 }
 
 class ThreadPool implements OpenPool {
@@ -62,6 +73,8 @@ class ThreadPool implements OpenPool {
   readonly #images = new ImageStore();
   readonly #threads: Thread[] = [];
   readonly #nominations: readonly SharedArrayBuffer[];
+  readonly #store: SharedArrayBuffer;
+  readonly #swap: OpenSwapFile | undefined;
   readonly #entries = new Map<number, Entry>();
   readonly #domains = new Map<string, number>();
   /** Waiting for 'created' or 'removed' of a VM. */
@@ -70,19 +83,21 @@ class ThreadPool implements OpenPool {
   #nextVm = 1;
   #closing: Promise<void> | null = null;
 
-  private constructor(host: HostMemory, io: IoThread, threadCount: number) {
+  private constructor(host: HostMemory, io: IoThread, threadCount: number, swap: OpenSwapFile | undefined) {
     this.#host = host;
+    this.#swap = swap;
+    this.#store = createStoreTable(host.frameCount, swap?.blocks ?? 0);
     this.#nominations = Array.from({ length: threadCount }, createNominations);
     this.#io = io;
   }
 
-  static async open(host: HostMemory, threadCount: number): Promise<ThreadPool> {
+  static async open(host: HostMemory, threadCount: number, swap: OpenSwapFile | undefined): Promise<ThreadPool> {
     const doorbells = Array.from({ length: threadCount }, (_, index) => ({
       buffer: host.memory.buffer,
       index: host.doorbell(index),
     }));
     const io = await IoThread.start({ memory: host.memory, doorbells });
-    const pool = new ThreadPool(host, io, threadCount);
+    const pool = new ThreadPool(host, io, threadCount, swap);
     await Promise.all(Array.from({ length: threadCount }, (_, index) => pool.#startThread(index)));
     return pool;
   }
@@ -95,6 +110,9 @@ class ThreadPool implements OpenPool {
     return {
       host: this.#host,
       nominations: this.#nominations,
+      store: this.#store,
+      ...(this.#swap && { swap: swapFileOf(this.#swap) }),
+      images: () => this.#images.all(),
       vms: () =>
         [...this.#entries.values()]
           .filter(({ vm }) => vm.slot >= 0)
@@ -188,6 +206,7 @@ class ThreadPool implements OpenPool {
     for (const thread of this.#threads) this.#sender(thread)({ kind: 'close' });
     await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));
     await this.#io.close();
+    this.#swap?.close();
   }
 
   // ---- threads ----
@@ -199,6 +218,8 @@ class ThreadPool implements OpenPool {
       threadIndex: index,
       io: this.#io.channels[index] as ThreadSetup['io'],
       nominations: this.#nominations[index] as SharedArrayBuffer,
+      store: this.#store,
+      ...(this.#swap && { swap: swapFileOf(this.#swap) }),
     };
     const worker = new Worker(new URL('./vcpu-thread/worker.ts', import.meta.url), {
       workerData: setup,
@@ -236,6 +257,13 @@ class ThreadPool implements OpenPool {
   }
 
   #onMessage(message: Exclude<FromThread, { kind: 'ready' | 'closed' }>): void {
+    if (message.kind === 'unreadable') {
+      const machine = this.#entries.get(message.vm)?.vm.config.name;
+      const { reason } = message;
+      if (machine === undefined) return;
+      this.#exhaustion.emit(reason === null ? { kind: 'page-readable', machine } : { kind: 'page-unreadable', machine, reason });
+      return;
+    }
     if (message.kind !== 'created' && message.kind !== 'removed') {
       this.#entries.get(message.vm)?.vm.onMessage(message);
       return;

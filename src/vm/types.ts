@@ -1,6 +1,8 @@
 /** What the layers above (`images/`, `host/`, `cli/`) see of a running machine. `VmPool` in pool.ts is the implementation. */
 
+import type { SharedImage } from '../disk/index.ts';
 import type { HostMemory } from '../host-memory/index.ts';
+import type { SwapFile, SwapOptions } from '../page-store/index.ts';
 
 export type VmState = 'created' | 'running' | 'paused' | 'waiting' | 'stopped' | 'failed';
 
@@ -81,7 +83,11 @@ export type PoolEvent =
    * `allWait`: no machine is left that could do so by itself.
    */
   | { readonly kind: 'memory-exhausted'; readonly waiting: readonly string[]; readonly allWait: boolean }
-  | { readonly kind: 'memory-available' };
+  | { readonly kind: 'memory-available' }
+  /** This machine waits for a page that cannot be read from where it is kept; it is tried again. `reason` says what is wrong. */
+  | { readonly kind: 'page-unreadable'; readonly machine: string; readonly reason: string }
+  /** It could be read after all, or is not needed any more. */
+  | { readonly kind: 'page-readable'; readonly machine: string };
 
 /** A machine of the pool, seen from the main thread. All methods are asynchronous; none blocks the thread. */
 export interface VmHandle {
@@ -118,6 +124,8 @@ export interface VmPoolOptions {
   readonly threads?: number;
   /** How much more than the pool may be promised to all VMs together. Default 64. */
   readonly overCommit?: number;
+  /** A file for pages that the pool has no room for. Default: none. */
+  readonly swap?: SwapOptions;
 }
 
 /** What the layers above need to work on the memory of all VMs at once (page-fusion, reclaim). Main thread. */
@@ -125,6 +133,11 @@ export interface PoolInternals {
   readonly host: HostMemory;
   /** A ring for each vCPU thread: see nominations.ts. */
   readonly nominations: readonly SharedArrayBuffer[];
+  /** The page store's table: see page-store/store-table.ts. */
+  readonly store: SharedArrayBuffer;
+  readonly swap?: SwapFile;
+  /** The open images, whose pages the worker may drop. */
+  images(): readonly SharedImage[];
   /** Running VMs by their slot in host-memory's VM table. */
   vms(): readonly { readonly slot: number; readonly name: string; readonly domain: string }[];
 }

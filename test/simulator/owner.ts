@@ -411,6 +411,10 @@ export class Owner implements PageSource {
     this.#wanted.push({ page, handle });
   }
 
+  serves(): boolean {
+    return true;
+  }
+
   forget(_gfn: number, handle: number): void {
     this.#absent.delete(handle);
     this.#wanted = this.#wanted.filter((each) => each.handle !== handle);

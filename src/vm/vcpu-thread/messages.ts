@@ -7,6 +7,7 @@
 
 import type { IoChannel, LayerFile, SharedImage } from '../../disk/index.ts';
 import type { ArenaMap } from '../../layout/arena.ts';
+import type { SwapFile } from '../../page-store/index.ts';
 import type { VmState } from '../types.ts';
 
 /** Bytes of one port and direction that may be on their way unacknowledged. */
@@ -60,6 +61,8 @@ export type FromThread =
   | { readonly kind: 'slot'; readonly vm: number; readonly slot: number; readonly instructions: number }
   | { readonly kind: 'removed'; readonly vm: number }
   | { readonly kind: 'state'; readonly vm: number; readonly state: VmState; readonly reason?: string; readonly error?: WireError }
+  /** A page that the VM needs cannot be read, and why; null: all can again. It waits. */
+  | { readonly kind: 'unreadable'; readonly vm: number; readonly reason: string | null }
   | { readonly kind: 'returned'; readonly vm: number; readonly bytes: number }
   | { readonly kind: 'port-ready'; readonly vm: number; readonly port: number }
   /** The guest closed the port: what was sent before this message is all there is. */
@@ -77,6 +80,9 @@ export interface ThreadSetup {
   readonly threadIndex: number;
   /** This thread's rings to the I/O thread. */
   readonly io: IoChannel;
+  /** The page store's table (page-store/store-table.ts), and the swap file if there is one. */
+  readonly store: SharedArrayBuffer;
+  readonly swap?: SwapFile;
   /** What the memory worker asks of this thread (nominations.ts). */
   readonly nominations: SharedArrayBuffer;
 }
