@@ -1,6 +1,8 @@
 /** `shoal host`: the process that owns the pool. */
+import { resolve } from 'node:path';
 import { Command, type CommandUnknownOpts, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { ShoalError } from '../base/errors.ts';
+import type { SwapSettings } from '../host/host.ts';
 import { formatMetricsAddress, type MetricsAddress, parseMetricsAddress } from '../host/metrics-server.ts';
 import type { HostEvent } from '../host/protocol.ts';
 import { formatSize } from '../host/size.ts';
@@ -15,6 +17,8 @@ const FIRST_MACHINE_MS = 60_000;
 interface HostFlags {
   memory?: number;
   threads?: number;
+  swap?: number;
+  swapFile?: string;
   detach?: true;
   stop?: true;
   endWhenEmpty?: true;
@@ -28,6 +32,8 @@ export function hostCommand(): CommandUnknownOpts {
     .description('Owns a pool of memory and serves it on a socket until Ctrl-C, which powers all machines off.')
     .option('-m, --memory <size>', 'size of the pool, such as 4G (default: SHOAL_MEMORY, or half of this machine’s)', sizeOption)
     .option('--threads <n>', 'vCPU threads (default: one per core)', countOption)
+    .option('--swap <size>', 'size of a swap file for what the pool has no room for, such as 8G (default: none)', sizeOption)
+    .option('--swap-file <path>', 'where the swap file lies (default: without a name among the temporary files)')
     .option('-d, --detach', 'go on in the background; the log lies beside the socket')
     .option('--stop', 'power off all machines of the running host and end it')
     .option('--metrics <address>', 'serve /metrics for Prometheus on HOST:PORT, or on a port of 127.0.0.1', metricsOption)
@@ -36,7 +42,11 @@ export function hostCommand(): CommandUnknownOpts {
     .action(runHost);
 }
 
+const swapSettings = (size: number, path: string | undefined): SwapSettings => ({ size, ...(path !== undefined && { path }) });
+
 async function runHost(flags: HostFlags): Promise<void> {
+  if (flags.swapFile !== undefined && flags.swap === undefined)
+    throw new ShoalError('bad-argument', '--swap-file says where the swap file lies; give its size with --swap.');
   if (flags.stop) return stopHost();
   if (flags.detach) return detachHost(flags);
   const { HostProcess } = await import('../host/host-process.ts');
@@ -44,6 +54,7 @@ async function runHost(flags: HostFlags): Promise<void> {
     memory: flags.memory ?? defaultPoolBytes(),
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
     metrics: flags.metrics,
+    ...(flags.swap === undefined ? {} : { swap: swapSettings(flags.swap, flags.swapFile) }),
     ...(flags.endWhenEmpty ? { endWhenEmptyMs: FIRST_MACHINE_MS } : {}),
   });
   const info = await host.service.info();
@@ -82,6 +93,10 @@ function describeEvent(event: HostEvent): string | undefined {
       return `the swap file of ${formatSize(event.capacityBytes)} is full; machines may have to wait for memory`;
     case 'swap-available':
       return `the swap file of ${formatSize(event.capacityBytes)} has room again`;
+    case 'page-unreadable':
+      return `${event.machine} waits for a page that cannot be read: ${event.reason}; it is tried again`;
+    case 'page-readable':
+      return `${event.machine} has the pages it waited for`;
     case 'decision':
       return undefined;
   }
@@ -103,6 +118,8 @@ async function detachHost(flags: HostFlags): Promise<void> {
     ...(flags.memory === undefined ? [] : ['--memory', String(flags.memory)]),
     ...(flags.threads === undefined ? [] : ['--threads', String(flags.threads)]),
     ...(flags.metrics === undefined ? [] : ['--metrics', formatMetricsAddress(flags.metrics)]),
+    ...(flags.swap === undefined ? [] : ['--swap', String(flags.swap)]),
+    ...(flags.swapFile === undefined ? [] : ['--swap-file', resolve(flags.swapFile)]),
   ];
   const { host, log } = await startHost(args);
   const info = await host.info();

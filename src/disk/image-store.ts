@@ -8,7 +8,7 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { ShoalError } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import { checkOf } from './io/file-check.ts';
-import { frameWord, pageCount, type SharedImage, tableBytes } from './shared-image.ts';
+import { frameWord, NUMBERS_END, pageCount, type SharedImage, tableBytes } from './shared-image.ts';
 
 interface Entry {
   readonly key: string;
@@ -48,11 +48,17 @@ export class ImageStore {
     }
     const bytes = Number(stats.size);
     const table = new SharedArrayBuffer(tableBytes(bytes));
-    const image: SharedImage = { id: this.#nextId++, path, file, bytes, domain, check, table };
+    const firstNumber = this.#numbersFor(pageCount(bytes));
+    const image: SharedImage = { id: this.#nextId++, path, file, bytes, domain, check, table, firstNumber };
     const entry = { key, image, users: 1 };
     this.#entries.set(key, entry);
     this.#byId.set(image.id, entry);
     return image;
+  }
+
+  /** Those that are open. */
+  all(): readonly SharedImage[] {
+    return [...this.#byId.values()].map(({ image }) => image);
   }
 
   /** The first `bytes` bytes of the file, fewer if it is shorter. @throws ShoalError `bad-disk` */
@@ -82,6 +88,17 @@ export class ImageStore {
     // From here on the same path is a new image, with a table of its own.
     this.#entries.delete(entry.key);
     return true;
+  }
+
+  /** The first number of a gap between those of the open images that is large enough; -1 when there is none. */
+  #numbersFor(pages: number): number {
+    const open = this.all().filter(({ firstNumber }) => firstNumber >= 0);
+    let first = 0;
+    for (const image of open.sort((a, b) => a.firstNumber - b.firstNumber)) {
+      if (image.firstNumber - first >= pages) return first;
+      first = image.firstNumber + pageCount(image.bytes);
+    }
+    return NUMBERS_END - first >= pages ? first : -1;
   }
 
   /** Closes the file. A read that still comes fails by its check, even if the file number is another file's by then. */

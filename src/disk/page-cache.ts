@@ -20,6 +20,8 @@ export interface SharedFrames {
   allocateShared(domain: number, count: number): readonly number[] | null;
   sharedGeneration(frame: number): number;
   retain(frame: number, generation: number): boolean;
+  /** Says of a frame that only the caller knows that it holds the image page of this number. */
+  markImagePage(frame: number, number: number): void;
   release(frame: number): void;
   releaseMany(frames: readonly number[]): void;
   references(frame: number): number;
@@ -268,11 +270,12 @@ export class PageCache {
   }
 
   #loaded(attached: Attached, firstPage: number, frames: readonly number[], ok: boolean): void {
-    const { words, loading, failed } = attached;
+    const { image, words, loading, failed } = attached;
     const unused: number[] = [];
     let othersWait = false;
     for (const [i, frame] of frames.entries()) {
       const page = firstPage + i;
+      if (ok && image.firstNumber >= 0) this.frames.markImagePage(frame, image.firstNumber + page);
       if (ok) Atomics.store(words, table.generationWord(page), this.frames.sharedGeneration(frame));
       else failed.add(page);
       const before = Atomics.exchange(words, table.frameWord(page), ok ? frame : table.EMPTY);

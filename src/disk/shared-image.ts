@@ -22,7 +22,12 @@ export interface SharedImage {
   /** What `fileCheck` gave when the file was opened. */
   readonly check: number;
   readonly table: SharedArrayBuffer;
+  /** Its pages have the numbers from here on among the pages of all open images; -1 when there was no room for them. */
+  readonly firstNumber: number;
 }
+
+/** Numbers of image pages are below this: a page entry has 24 bits for a handle, and one says that it is none of these. */
+export const NUMBERS_END = 0x80_0000;
 
 export const EMPTY = 0;
 export const LOADING = 1;
@@ -39,3 +44,28 @@ export const pageCount = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE)
 export const tableBytes = (bytes: number): number => 4 * (TABLE_START + 2 * pageCount(bytes));
 export const frameWord = (page: number): number => TABLE_START + 2 * page;
 export const generationWord = (page: number): number => TABLE_START + 2 * page + 1;
+
+/** The page of the image that has this number, or -1. */
+export function pageOfNumber(image: SharedImage, number: number): number {
+  const page = number - image.firstNumber;
+  return image.firstNumber >= 0 && page >= 0 && page < pageCount(image.bytes) ? page : -1;
+}
+
+/** What `releaseIfUnmapped` needs of host-memory. */
+interface CountedFrames {
+  references(frame: number): number;
+  release(frame: number): void;
+}
+
+/**
+ * Lets go of a cached page that no machine maps; true when there was one. For any thread. Should somebody take a reference just now, the frame
+ * lives on with theirs, outside the cache.
+ */
+export function releaseIfUnmapped(frames: CountedFrames, image: SharedImage, page: number): boolean {
+  const words = new Int32Array(image.table);
+  const frame = Atomics.load(words, frameWord(page));
+  if (frame < FRAME_MIN || frames.references(frame) !== 1) return false;
+  if (Atomics.compareExchange(words, frameWord(page), frame, EMPTY) !== frame) return false;
+  frames.release(frame);
+  return true;
+}

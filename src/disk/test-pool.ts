@@ -66,6 +66,11 @@ export class TestFrames implements SharedFrames {
     this.#free.push(frame);
   }
 
+  readonly imagePages = new Map<number, number>();
+  markImagePage(frame: number, number: number): void {
+    this.imagePages.set(frame, number);
+  }
+
   releaseMany(frames: readonly number[]): void {
     for (const frame of frames) this.release(frame);
   }

@@ -35,6 +35,7 @@ import {
   identityOf,
   LEAF_PAGES,
   PRIVATE,
+  REQUESTED,
   SHARED,
   stateOf,
   YOUNG,
@@ -94,6 +95,8 @@ export class Auditor {
   readonly #owned: Int32Array;
   /** Pages of the VM at hand, by state. */
   readonly #counts = new Int32Array(8);
+  /** Absent pages of the VM at hand that were asked for. */
+  #requested = 0;
   readonly #leaves = new Map<number, number>();
   /** Free frames by domain and kind of their chunk, as the words from CLASS_FREE_FRAMES. */
   readonly #classFree = new Int32Array(2 * t.DOMAIN_COUNT);
@@ -153,6 +156,7 @@ export class Auditor {
   #auditGuest({ guest, busy, forEachGrant }: AuditedGuest): number {
     const { words, account, vm } = guest;
     this.#counts.fill(0);
+    this.#requested = 0;
     for (const range of guest.ranges.all) {
       for (let page = range.firstPage; page < range.firstPage + range.pages; page++) {
         const at = entryOf(guest, page);
@@ -174,6 +178,7 @@ export class Auditor {
       'something is in hands that have nothing to do: VM',
       vm,
     );
+    if (!busy) same(guest.absentWanted, this.#requested, 'absent pages asked for by VM', vm);
     this.#auditHolds(guest);
     const charged = this.#counts[1] + handy + surplus + (transit !== 0 ? 1 : 0);
     same(words[account + t.VM_CHARGED], charged, 'frames charged to VM', vm);
@@ -197,6 +202,7 @@ export class Auditor {
     const state = stateOf(entry);
     const leaf = slot & TABLE_PAGE;
     this.#counts[state / PRIVATE]++;
+    if (state === ABSENT && (entry & REQUESTED) !== 0) this.#requested++;
     if (page % LEAF_PAGES === 0) this.#leaf(guest, leaf, true);
     if (state === PRIVATE) {
       must(slot >= 0, 'private in a shared leaf: page', page);

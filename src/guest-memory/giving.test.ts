@@ -223,7 +223,7 @@ describe('holds', () => {
 
   it('M32: a held page is not replaced or parked', () => {
     const host = smallPool();
-    const source: PageSource = { request() {}, forget() {} };
+    const source: PageSource = { request() {}, serves: () => true, forget() {} };
     const guest = guestOf(host, { source });
     const hold = held(guest, { address: RAM, length: 4, write: false });
     const [frame] = host.allocateShared(0, 1) ?? [];
@@ -287,6 +287,7 @@ describe('absent pages', () => {
     const forgotten: number[] = [];
     const source: PageSource = {
       request: (gfn, handle) => asked.push([gfn, handle]),
+      serves: () => true,
       forget: (_, handle) => forgotten.push(handle),
     };
     const host = smallPool();

@@ -28,7 +28,7 @@ class Subject {
   }
 
   #boot(): GrantBook {
-    const source = { request: () => {}, forget: (gfn: number) => this.absent.delete(gfn - RAM_PAGE) };
+    const source = { request: () => {}, serves: () => true, forget: (gfn: number) => this.absent.delete(gfn - RAM_PAGE) };
     return new GrantBook(guestOf(this.host, { pages: 1024, domain: this.domain, source }));
   }
 

@@ -17,7 +17,7 @@ import type { HostMemory } from '../host-memory/host-memory.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { VM_DOMAIN, VM_EPOCH, VM_HANDY, VM_ROOT, VM_TICKET, VM_WAITS_FOR, WAITS_FOR_TABLE } from '../host-memory/tables.ts';
 import type { VmMemory } from '../vm/types.ts';
-import { bringSteps, type PageSource, setAbsentSteps } from './absent-pages.ts';
+import { type BringResult, bringSharedSteps, bringSteps, type Fill, type PageSource, setAbsentSteps } from './absent-pages.ts';
 import { type AccessResult, readBytes, readNumber, writeBytesSteps } from './access.ts';
 import { balloonSteps, deflateSteps, discardSteps, pagesOfList, wholePages } from './balloon.ts';
 import { giveAllBackSteps } from './handy-frames.ts';
@@ -240,9 +240,21 @@ export class GuestMemory implements GuestPages, GuestAccess {
     return page >= 0 && this.host.run(setAbsentSteps(this, page, handle));
   }
 
-  bring(guestFrame: number, handle: number, bytes: Uint8Array): 'ok' | 'wait' | 'stale' {
+  bring(guestFrame: number, handle: number, content: Uint8Array | Fill): BringResult | 'moved' {
     const page = this.ranges.pageOf(guestFrame);
-    return page < 0 ? 'stale' : this.host.run(bringSteps(this, page, handle, bytes));
+    return page < 0 ? 'stale' : this.host.run(bringSteps(this, page, handle, content));
+  }
+
+  bringShared(guestFrame: number, handle: number, frame: number): BringResult {
+    const page = this.ranges.pageOf(guestFrame);
+    return page < 0 ? 'stale' : this.host.run(bringSharedSteps(this, page, handle, frame));
+  }
+
+  /** The handle that this page is absent under; -1 when it is not absent. */
+  absentHandle(guestFrame: number): number {
+    const page = this.ranges.pageOf(guestFrame);
+    const at = page < 0 ? 0 : entryOf(this, page);
+    return at !== 0 && (this.words[at] & STATE_MASK) === ABSENT ? frameOf(this.words[at]) : -1;
   }
 
   /** Begins a new epoch: every page's next write takes the slow path once and is stamped. */
@@ -252,7 +264,22 @@ export class GuestMemory implements GuestPages, GuestAccess {
 
   /** It wants memory or an absent page: schedule it when `HostMemory.waiterMayProceed` says so, after a `poll`. */
   get waiting(): boolean {
-    return this.words[this.account + VM_TICKET] !== 0 || this.#absentWanted > 0;
+    return this.waitsForMemory || this.waitsForPages;
+  }
+
+  /** It stands in the queue for frames or table pages. */
+  get waitsForMemory(): boolean {
+    return this.words[this.account + VM_TICKET] !== 0;
+  }
+
+  /** Absent pages were touched that their source has not brought yet. */
+  get waitsForPages(): boolean {
+    return this.#absentWanted > 0;
+  }
+
+  /** Absent pages that were asked for. */
+  get absentWanted(): number {
+    return this.#absentWanted;
   }
 
   /** Takes the frames it waited for, if it is its turn, and calls the retries of refused holds. Between slices, and when the doorbell rang. */

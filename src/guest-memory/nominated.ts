@@ -7,7 +7,7 @@
  *
  * Which pages are worth it is page-fusion's and reclaim's affair.
  */
-import { hasSoleReference, retainSteps } from '../host-memory/frame-table.ts';
+import { hasSoleReference, imagePageOf, retainSteps } from '../host-memory/frame-table.ts';
 import { giveTransitBackSteps, takePlaceSteps } from '../host-memory/placement.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { HANDY_CLEAN, VM_MOVED, VM_TRANSIT_FRAME, VM_TRANSIT_GAIN } from '../host-memory/tables.ts';
@@ -107,6 +107,16 @@ export function* parkSteps(guest: GuestMemory, nominated: Nominated, handle: num
   const at = quietEntry(guest, nominated);
   if (at === 0 || guest.source === null || (guest.words[at] & YOUNG) !== 0) return false;
   yield* becomeAbsentSteps(guest, nominated.page, at, handle);
+  return true;
+}
+
+/** A view of a page of an image file, nobody has written it: it becomes `Absent` under the page's number, and is read again when it is wanted. */
+export function* dropImagePageSteps(guest: GuestMemory, nominated: Nominated): Steps<boolean> {
+  const at = quietEntry(guest, nominated);
+  if (at === 0 || stateOf(nominated.identity) !== SHARED || (guest.words[at] & YOUNG) !== 0) return false;
+  const number = imagePageOf(guest.host, frameOf(nominated.identity));
+  if (number < 0 || guest.source?.serves(number) !== true) return false;
+  yield* becomeAbsentSteps(guest, nominated.page, at, number);
   return true;
 }
 

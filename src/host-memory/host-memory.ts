@@ -29,6 +29,7 @@ import {
   CHANGED_CHUNKS,
   CHUNK_FREE_COUNT,
   CHUNK_RELEASING_COUNT,
+  EMPTY_FRAMES,
   freeSetHeads,
   GIVEN_RUNS,
   LOCKS_TAKEN,
@@ -211,6 +212,11 @@ export class HostMemory {
   usedInChunkOf(frame: number): number {
     const entry = chunkEntry(this, chunkOfFrame(this, frame));
     return CHUNK_FRAMES - this.words[entry + CHUNK_FREE_COUNT] - this.words[entry + CHUNK_RELEASING_COUNT];
+  }
+
+  /** Free frames in wholly free chunks, which any domain may have. A hint. */
+  get emptyFrames(): number {
+    return Atomics.load(this.words, EMPTY_FRAMES);
   }
 
   waiterMayProceed(vm: VmIndex): boolean {

@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { ShoalError } from '../base/errors.ts';
 import { MAX_THREADS } from '../layout/arena.ts';
+import type { SwapOptions } from '../page-store/index.ts';
 import type { PoolMemory } from '../vm/types.ts';
 import { LocalService, unlessAborted } from './local-service.ts';
 import { type CreateOptions, machineSpec } from './machine-spec.ts';
@@ -19,6 +20,18 @@ export interface HostOptions {
   threads?: number;
   /** How often the pool may be promised; default 64. */
   overCommit?: number;
+  /** A swap file: pages go there that the pool has no room for, even compressed. Default: none. */
+  swap?: SwapSettings;
+}
+
+export interface SwapSettings {
+  /** Size of the file, such as `8G`. It is sparse: the disk holds what is in it. */
+  size: Size;
+  /**
+   * Where it lies: as PATH.PID, while the host runs. By default in the system's directory for temporary files, without a name, so that nothing
+   * is left whatever happens.
+   */
+  path?: string;
 }
 
 export interface ConnectOptions {
@@ -94,7 +107,8 @@ export class Host implements AsyncDisposable {
   /**
    * What happens to the host as a whole, from now on: `memory-exhausted` when machines wait for memory that nobody gives back, and
    * `memory-available` when none waits any more; `decision` when the memory manager did something, at most ten a second; `swap-full` and
-   * `swap-available`. Ends with `signal`, or with the host.
+   * `swap-available`; `page-unreadable` and `page-readable` when a machine needs a page that the disk does not give. Ends with `signal`, or
+   * with the host.
    */
   events(options: { signal?: AbortSignal } = {}): AsyncIterableIterator<HostEvent> {
     return this.#service.events(options.signal);
@@ -115,6 +129,11 @@ export class Host implements AsyncDisposable {
   }
 }
 
+const swapOptions = ({ size, path }: SwapSettings): SwapOptions => ({
+  bytes: parseSize(size),
+  ...(path !== undefined && { path }),
+});
+
 /** A pool in this process with its agent. The modules are loaded here, so that a client pays for none of them. */
 export async function openLocalService(options: HostOptions): Promise<LocalService> {
   const asked = parseSize(options.memory);
@@ -131,6 +150,7 @@ export async function openLocalService(options: HostOptions): Promise<LocalServi
     memoryBytes: fittingPoolBytes(asked, threads),
     threads,
     ...(options.overCommit === undefined ? {} : { overCommit: options.overCommit }),
+    ...(options.swap && { swap: swapOptions(options.swap) }),
   });
   const memoryWorker = new MemoryWorkerThread(pool.internals);
   return new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent, memoryWorker);

@@ -15,7 +15,7 @@ export type {
 export type { ConsoleSession, VmConsole } from './console.ts';
 export type { Exec, ExecInput, ExecOptions, ExecResult, ExecStdin } from './exec.ts';
 export type { FileRead, VmFiles } from './files.ts';
-export { type ConnectOptions, Host, type HostOptions } from './host.ts';
+export { type ConnectOptions, Host, type HostOptions, type SwapSettings } from './host.ts';
 export type { BuildProgress, CreateOptions } from './machine-spec.ts';
 export type { OutputStream } from './output.ts';
 export type { FileEntry, FileStat, HostEvent, HostInfo, HostOverview, VmInfo } from './protocol.ts';

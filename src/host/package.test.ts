@@ -44,6 +44,7 @@ test('types', () => {
       "ShoalError",
       "ShoalErrorCode",
       "Size",
+      "SwapSettings",
       "Vm",
       "VmConsole",
       "VmFiles",

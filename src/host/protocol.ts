@@ -66,6 +66,10 @@ export const hostEventSchema = z.discriminatedUnion('kind', [
   /** The swap file has no room, and has some again. */
   z.object({ kind: z.literal('swap-full'), capacityBytes: bytes }),
   z.object({ kind: z.literal('swap-available'), capacityBytes: bytes }),
+  /** The machine waits for a page that cannot be read from where it is kept; it is tried again. */
+  z.object({ kind: z.literal('page-unreadable'), machine: z.string(), reason: z.string() }),
+  /** It could be read after all, or is not needed any more. */
+  z.object({ kind: z.literal('page-readable'), machine: z.string() }),
 ]);
 export type HostEvent = z.infer<typeof hostEventSchema>;
 

@@ -9,7 +9,7 @@ import { MemoryView, type SeenVm } from './memory-view.ts';
 
 const host = smallPool();
 const images = new ImageStore();
-const source = { request: () => {}, forget: () => {} };
+const source = { request: () => {}, forget: () => {}, serves: () => true };
 const guest = guestOf(host, { source });
 const other = guestOf(host);
 const tlb = new GrantBook(guest);

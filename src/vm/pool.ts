@@ -51,7 +51,8 @@ interface Entry {
 }
 
 /**
- * @throws ShoalError `bad-argument` for a size that cannot be, `no-memory` when the address space for the pool is not to be had.
+ * @throws ShoalError `bad-argument` for a size that cannot be, `no-memory` when the address space for the pool is not to be had, `no-space` when
+ * there can be no swap file.
  */
 export async function openVmPool(options: VmPoolOptions): Promise<OpenPool> {
   const threadCount = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
@@ -68,7 +69,12 @@ export async function openVmPool(options: VmPoolOptions): Promise<OpenPool> {
     ...(options.overCommit && { overCommit: options.overCommit }),
   });
   const swap = options.swap ? createSwapFile(options.swap) : null;
-  return await ThreadPool.open(host, threadCount, swap);
+  try {
+    return await ThreadPool.open(host, threadCount, swap);
+  } catch (error) {
+    swap?.close();
+    throw error;
+  }
 }
 
 class ThreadPool implements OpenPool {
@@ -124,6 +130,7 @@ class ThreadPool implements OpenPool {
       nominations: this.#nominations,
       store: this.#store,
       events: this.#events,
+      images: () => this.#images.all(),
       vms: () =>
         [...this.#entries.values()]
           .filter(({ vm }) => vm.slot >= 0)
@@ -295,6 +302,13 @@ class ThreadPool implements OpenPool {
   }
 
   #onMessage(message: Exclude<FromThread, { kind: 'ready' | 'closed' }>): void {
+    if (message.kind === 'unreadable') {
+      const machine = this.#entries.get(message.vm)?.vm.config.name;
+      const { reason } = message;
+      if (machine === undefined) return;
+      this.#exhaustion.emit(reason === null ? { kind: 'page-readable', machine } : { kind: 'page-unreadable', machine, reason });
+      return;
+    }
     if (message.kind !== 'created' && message.kind !== 'removed') {
       this.#entries.get(message.vm)?.vm.onMessage(message);
       return;

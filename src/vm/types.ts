@@ -1,5 +1,6 @@
 /** What the layers above (`images/`, `host/`, `cli/`) see of a running machine. `VmPool` in pool.ts is the implementation. */
 
+import type { SharedImage } from '../disk/index.ts';
 import type { HostCounters, HostMemory } from '../host-memory/index.ts';
 import type { StoreSetup, SwapOptions } from '../page-store/index.ts';
 import type { PoolEvents } from './pool-events.ts';
@@ -195,7 +196,11 @@ export type PoolEvent =
   | ManagerDecision
   /** The swap file has no room: machines may have to wait for memory until `swap-available`. */
   | { readonly kind: 'swap-full'; readonly capacityBytes: number }
-  | { readonly kind: 'swap-available'; readonly capacityBytes: number };
+  | { readonly kind: 'swap-available'; readonly capacityBytes: number }
+  /** This machine waits for a page that cannot be read from where it is kept; it is tried again. `reason` says what is wrong. */
+  | { readonly kind: 'page-unreadable'; readonly machine: string; readonly reason: string }
+  /** It could be read after all, or is not needed any more. */
+  | { readonly kind: 'page-readable'; readonly machine: string };
 
 export type DecisionAction = 'zero' | 'share' | 'drop' | 'balloon' | 'compress' | 'swap' | 'move' | 'return' | 'epoch';
 
@@ -257,6 +262,8 @@ export interface PoolInternals {
   readonly store: StoreSetup;
   /** Where the memory worker's decisions and troubles are told. */
   readonly events: PoolEvents;
+  /** The open images, whose pages the worker may drop. */
+  images(): readonly SharedImage[];
   /** Running VMs by their slot in host-memory's VM table. */
   vms(): readonly { readonly slot: number; readonly name: string; readonly domain: string }[];
 }

@@ -479,7 +479,7 @@ export class Owner {
     if (arrival === undefined) return;
     const { stored } = arrival;
     const guest = this.#alive;
-    let result: 'ok' | 'wait' | 'stale' = 'stale';
+    let result: 'ok' | 'wait' | 'stale' | 'moved' = 'stale';
     try {
       result = yield* bringSteps(guest, guest.ranges.pageOf(arrival.gfn), stored.handle, arrival.bytes);
     } finally {

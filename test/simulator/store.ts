@@ -74,6 +74,10 @@ export class OwnerSource implements PageSource {
     this.#wanted.push({ gfn, stored: this.#store.get(handle) });
   }
 
+  serves(): boolean {
+    return true;
+  }
+
   /** A read that has begun cannot be taken back. */
   forget(_gfn: number, handle: number): void {
     const stored = this.#store.get(handle);

@@ -100,6 +100,10 @@ function describe(event: HostEvent, nowMs: number): EventLine {
       return alarm(nowMs, `the swap file of ${formatSize(event.capacityBytes)} is full`);
     case 'swap-available':
       return alarm(nowMs, `the swap file of ${formatSize(event.capacityBytes)} has room again`);
+    case 'page-unreadable':
+      return { ...alarm(nowMs, `waits for a page that cannot be read: ${event.reason}`), vm: event.machine };
+    case 'page-readable':
+      return { ...alarm(nowMs, 'has the pages it waited for'), vm: event.machine };
   }
 }
 

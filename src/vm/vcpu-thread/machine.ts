@@ -21,6 +21,7 @@ import type { VmState } from '../types.ts';
 import { BootLoader } from './boot-loader.ts';
 import { StoppableClock } from './guest-clock.ts';
 import type { FromThread, MachineSpec } from './messages.ts';
+import { MachinePages, type ThreadPages } from './page-source.ts';
 import { Ports } from './ports.ts';
 
 /** What a vCPU thread offers to its machines. */
@@ -29,6 +30,7 @@ export interface ThreadContext {
   readonly host: HostMemory;
   readonly hartThread: HartThread;
   readonly cache: PageCache;
+  readonly pages: ThreadPages;
   send(message: FromThread): void;
 }
 
@@ -47,6 +49,7 @@ const TICKS_PER_MS = TIMEBASE_HZ / 1000;
 /** What a machine is made of while it has memory: from start to power-off. */
 interface Body {
   readonly memory: GuestMemory;
+  readonly pages: MachinePages;
   readonly hart: Hart;
   readonly devices: MachineDevices;
   loader: BootLoader | null;
@@ -75,6 +78,8 @@ export class Machine {
   /** Since when (ms) the hart has nothing to do and still has its handy frames; Infinity when it runs or gave them back. */
   #idleSince = Number.POSITIVE_INFINITY;
   #waitingSince = Number.POSITIVE_INFINITY;
+  /** What the hart was refused is an absent page, and none has come since. */
+  #waitsForPage = false;
   /** When (ms) to look for image pages to give up again, should it wait still. */
   #reclaimAt = 0;
   #returnedBytes = 0;
@@ -115,9 +120,10 @@ export class Machine {
     if (this.#ending) return Number.NEGATIVE_INFINITY;
     if (!body || (this.#state !== 'running' && this.#state !== 'waiting')) return Number.POSITIVE_INFINITY;
     if (body.loader) return this.#wakeAt;
-    if (body.memory.waiting && !this.#thread.host.waiterMayProceed(body.memory.vm)) return Number.POSITIVE_INFINITY;
+    if (body.memory.waitsForMemory && !this.#thread.host.waiterMayProceed(body.memory.vm)) return Number.POSITIVE_INFINITY;
     // What it was refused is not there for an interrupt either.
-    if (this.#waitingSince !== Number.POSITIVE_INFINITY) return this.#wakeAt;
+    if (this.#waitingSince !== Number.POSITIVE_INFINITY)
+      return this.#waitsForPage && body.memory.waitsForPages ? Number.POSITIVE_INFINITY : this.#wakeAt;
     if (body.hart.isInterruptPending()) return Number.NEGATIVE_INFINITY;
     return this.#wakeAt;
   }
@@ -125,9 +131,10 @@ export class Machine {
   /** Host time (ms) at which `settle` is due. */
   settleAt(): number {
     if (!this.#body) return Number.POSITIVE_INFINITY;
-    const waitReportAt = this.#state === 'running' ? this.#waitingSince + WAIT_REPORT_MS : Number.POSITIVE_INFINITY;
-    const reclaimAt = this.#body.memory.waiting ? this.#reclaimAt : Number.POSITIVE_INFINITY;
-    return Math.min(this.#idleSince + IDLE_SETTLE_MS, waitReportAt, reclaimAt);
+    const { memory, pages } = this.#body;
+    const waitReportAt = this.#isShort() ? this.#waitingSince + WAIT_REPORT_MS : Number.POSITIVE_INFINITY;
+    const reclaimAt = memory.waitsForMemory ? this.#reclaimAt : Number.POSITIVE_INFINITY;
+    return Math.min(this.#idleSince + IDLE_SETTLE_MS, waitReportAt, reclaimAt, pages.retryAt);
   }
 
   /**
@@ -140,9 +147,14 @@ export class Machine {
       this.#idleSince = Number.POSITIVE_INFINITY;
       this.#body?.memory.idle();
     }
-    if (this.#state === 'running' && now >= this.#waitingSince + WAIT_REPORT_MS)
-      this.#setState('waiting', 'no free memory in the pool');
-    if (now >= this.#reclaimAt && this.#body?.memory.waiting) this.#reclaim(now);
+    if (this.#isShort() && now >= this.#waitingSince + WAIT_REPORT_MS) this.#setState('waiting', 'no free memory in the pool');
+    if (now >= this.#reclaimAt && this.#body?.memory.waitsForMemory) this.#reclaim(now);
+    if (this.#body && now >= this.#body.pages.retryAt) this.#pollPages(this.#body);
+  }
+
+  /** It waits for memory and has not said so. One that only waits for a page has all the memory that it needs. */
+  #isShort(): boolean {
+    return this.#state === 'running' && (!this.#waitsForPage || this.#body?.memory.waitsForMemory === true);
   }
 
   /** Takes the thread: the hart's registers into the thread block. Only one machine of a thread is entered. */
@@ -184,7 +196,8 @@ export class Machine {
         break;
       case 'wait':
         this.#clock.stop();
-        this.#reclaim(performance.now());
+        this.#waitsForPage = body.memory.waitsForPages && !body.memory.waitsForMemory;
+        if (!this.#waitsForPage) this.#reclaim(performance.now());
         if (this.#waitingSince === Number.POSITIVE_INFINITY) this.#waitingSince = performance.now();
         break;
       case 'shutdown':
@@ -212,12 +225,20 @@ export class Machine {
     const body = this.#body;
     if (body) {
       body.memory.poll();
+      again = this.#pollPages(body) || again;
       again = body.devices.poll() || again;
       this.#reportReturned(body);
     }
     this.#takeSerial();
     if (this.#ending) this.#tryEnd(this.#ending);
     return again;
+  }
+
+  /** Absent pages come in. True: what was refused for want of one may be tried again. */
+  #pollPages({ pages }: Body): boolean {
+    if (pages.poll() === 0) return false;
+    this.#waitsForPage = false;
+    return true;
   }
 
   /** Stops this machine for a fault of ours, and leaves the others alone. */
@@ -293,11 +314,21 @@ export class Machine {
   #build(): Body {
     const { host, hartThread, cache } = this.#thread;
     const spec = this.spec;
+    const pages = new MachinePages({
+      host,
+      thread: this.#thread.index,
+      cache,
+      pages: this.#thread.pages,
+      images: [spec.kernel, ...(spec.initrd ? [spec.initrd] : []), ...spec.disks.map((disk) => disk.image)],
+      onUnreadable: (reason) => this.#thread.send({ kind: 'unreadable', vm: spec.vm, reason }),
+    });
     const memory = GuestMemory.create(host, {
       ranges: [{ address: RAM_BASE, bytes: spec.memoryBytes }],
       domain: spec.domain,
       thread: this.#thread.index,
+      source: pages,
     });
+    pages.attach(memory);
     let hart: Hart | null = null;
     const devices = createMachineDevices({
       memory,
@@ -316,7 +347,7 @@ export class Machine {
       console: { write: (bytes) => this.#log(bytes), read: () => 0 },
     });
     this.ports.attach(devices.console);
-    this.#body = { memory, hart, devices, loader: null };
+    this.#body = { memory, pages, hart, devices, loader: null };
     this.#returnedBytes = 0;
     this.#thread.send({ kind: 'slot', vm: spec.vm, slot: memory.vm, instructions: 0 });
     return this.#body;
@@ -394,6 +425,7 @@ export class Machine {
     this.ports.endAll();
     this.#requests.nextGeneration();
     this.#ending = null;
+    this.#waitsForPage = false;
     this.#waitingSince = Number.POSITIVE_INFINITY;
     if (ending.state === 'reset' && body) {
       body.loader = new BootLoader(this.spec, this.#thread.cache, body.memory);
@@ -415,6 +447,7 @@ export class Machine {
   }
 
   #notWaiting(): void {
+    this.#waitsForPage = false;
     this.#waitingSince = Number.POSITIVE_INFINITY;
     if (this.#state === 'waiting') this.#setState('running');
   }

@@ -61,6 +61,8 @@ export type FromThread =
   | { readonly kind: 'slot'; readonly vm: number; readonly slot: number; readonly instructions: number }
   | { readonly kind: 'removed'; readonly vm: number }
   | { readonly kind: 'state'; readonly vm: number; readonly state: VmState; readonly reason?: string; readonly error?: WireError }
+  /** A page that the VM needs cannot be read, and why; null: all can again. It waits. */
+  | { readonly kind: 'unreadable'; readonly vm: number; readonly reason: string | null }
   | { readonly kind: 'returned'; readonly vm: number; readonly bytes: number }
   | { readonly kind: 'port-ready'; readonly vm: number; readonly port: number }
   /** The guest closed the port: what was sent before this message is all there is. */

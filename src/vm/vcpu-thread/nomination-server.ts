@@ -7,6 +7,7 @@
 import type { GuestMemory } from '../../guest-memory/index.ts';
 import {
   ageSteps,
+  dropImagePageSteps,
   movePageSteps,
   parkSteps,
   reclaimZeroSteps,
@@ -101,6 +102,8 @@ function* stepsOf(memory: GuestMemory, words: Int32Array, at: number): Steps<boo
       return yield* shareFurtherSteps(memory, nominated, target, argument);
     case NOMINATION.park:
       return yield* parkSteps(memory, nominated, target);
+    case NOMINATION.dropImagePage:
+      return yield* dropImagePageSteps(memory, nominated);
     case NOMINATION.move:
       return yield* movePageSteps(memory, nominated);
     case NOMINATION.age:

@@ -4,8 +4,10 @@ import { assert } from '../../base/assert.ts';
 import { HartThread } from '../../cpu/index.ts';
 import { IoClient, PageCache } from '../../disk/index.ts';
 import { HostMemory } from '../../host-memory/index.ts';
+import { StoreReader } from '../../page-store/index.ts';
 import type { FromThread, ThreadSetup } from './messages.ts';
 import { Scheduler } from './scheduler.ts';
+import { SwapReads } from './swap-reads.ts';
 
 assert(parentPort, 'a vCPU thread is a worker');
 const port = parentPort as unknown as MessagePort;
@@ -16,7 +18,12 @@ const hartThread = await HartThread.create(setup.memory, setup.map, setup.thread
   // Whoever takes the memory again expects zeros.
   if (!host.platform.returnMemory(setup.memory, address, length)) host.bytes.fill(0, address, address + length);
 });
-const cache = new PageCache({ frames: host, io: new IoClient(setup.io) });
+const io = new IoClient(setup.io);
+const cache = new PageCache({ frames: host, io });
+const pages = {
+  reader: new StoreReader({ host, table: setup.store.table }),
+  swap: setup.store.swap && new SwapReads({ host, io, thread: setup.threadIndex, file: setup.store.swap.file }),
+};
 send({ kind: 'ready' });
-new Scheduler({ index: setup.threadIndex, host, hartThread, cache, send }, port, setup.nominations).run();
+new Scheduler({ index: setup.threadIndex, host, hartThread, cache, pages, send }, port, setup.nominations).run();
 send({ kind: 'closed' });
