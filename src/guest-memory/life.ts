@@ -117,6 +117,8 @@ function* wipeSlotSteps(guest: GuestMemory, slot: number, firstPage: number, rom
     if (stateOf(words[at]) === ZERO) words[at] = ZERO;
     else yield* loseQuicklySteps(guest, firstPage + i, at, ZERO, true);
   }
+  // Leaf by leaf, so that nobody waits long for the mutex while a large VM goes.
+  yield* trimSteps(guest);
   if (kept) return false;
   Atomics.store(words, slot, 0);
   tables.push(leaf);
