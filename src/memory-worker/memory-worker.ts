@@ -16,13 +16,14 @@ import { Fusion } from '../page-fusion/fusion.ts';
 import { StoreWriter, SwapFileDevice, storeCounters } from '../page-store/index.ts';
 import { Costs } from '../reclaim/costs.ts';
 import { IdleVms } from '../reclaim/idle-vms.ts';
+import { ImagePages } from '../reclaim/image-pages.ts';
 import { Parking } from '../reclaim/parking.ts';
 import { Reclaim } from '../reclaim/reclaim.ts';
 import { Watermarks } from '../reclaim/watermarks.ts';
 import { Nominator } from '../vm/nominator.ts';
 import { ageVm, livingVms, visitLeaves } from '../vm/vm-survey.ts';
 import { Decisions } from './decisions.ts';
-import type { WorkerMessage } from './messages.ts';
+import type { WorkerMessage, WorkerOrder } from './messages.ts';
 import { Pace } from './pace.ts';
 import type { SharedSettings } from './settings.ts';
 import type { MemoryWorkerSetup } from './thread.ts';
@@ -47,6 +48,8 @@ export interface MemoryWorkerOptions {
   readonly setup: MemoryWorkerSetup;
   readonly settings: SharedSettings;
   readonly send: (message: WorkerMessage) => void;
+  /** The next order of the main thread. */
+  readonly receive: () => WorkerOrder | undefined;
 }
 
 export class MemoryWorker {
@@ -61,6 +64,8 @@ export class MemoryWorker {
   readonly #reclaim: Reclaim;
   readonly #watermarks: Watermarks;
   readonly #idle: IdleVms;
+  readonly #imagePages: ImagePages;
+  readonly #receive: () => WorkerOrder | undefined;
   readonly #pace: Pace;
   readonly #decisions: Decisions;
   #passes = 0;
@@ -70,9 +75,10 @@ export class MemoryWorker {
   /** Until when reclaim is not tried again, ms. */
   #exhaustedUntil = 0;
 
-  constructor({ host, setup, settings, send }: MemoryWorkerOptions) {
+  constructor({ host, setup, settings, send, receive }: MemoryWorkerOptions) {
     const { store, nominations } = setup;
     this.#host = host;
+    this.#receive = receive;
     this.#settings = settings;
     this.#storeTable = store.table;
     this.#store = new StoreWriter({ host, table: store.table, ...(store.swap && { swap: new SwapFileDevice(store.swap) }) });
@@ -83,6 +89,7 @@ export class MemoryWorker {
     this.#parking = new Parking(host, this.#nominator, this.#store, costs);
     this.#watermarks = new Watermarks(host);
     this.#idle = new IdleVms(host);
+    this.#imagePages = new ImagePages(host);
     this.#pace = new Pace(host, settings);
     this.#decisions = new Decisions(send);
     this.#reclaim = new Reclaim({
@@ -94,7 +101,7 @@ export class MemoryWorker {
       watermarks: this.#watermarks,
       stopped: () => settings.stopped,
       decided: (life, way, pages, reason) => this.#decisions.note(life, way, pages, reason),
-      releaseUnmapped: () => this.#releaseUnmapped(),
+      releaseUnmapped: () => this.#imagePages.releaseAll(),
     });
   }
 
@@ -102,6 +109,7 @@ export class MemoryWorker {
   run(): void {
     while (!this.#settings.stopped) {
       const now = performance.now();
+      this.#listen();
       this.#store.collect();
       if (now >= this.#exhaustedUntil && this.#watermarks.missing > 0) this.#relieve();
       else if (now >= this.#dueAt(now)) this.#pass();
@@ -153,7 +161,7 @@ export class MemoryWorker {
     this.#fusion.merging.releaseReserves();
     const won = this.#fusion.won - before;
     if (won > 0) this.#decisions.note(-1, 'share', won, 'equal pages and pages of zeros');
-    this.#releaseUnmapped();
+    this.#imagePages.releaseStale();
     this.#compaction.run();
     this.#inUseAtPass = this.#inUse;
     this.#passes++;
@@ -191,8 +199,11 @@ export class MemoryWorker {
     return looked;
   }
 
-  #releaseUnmapped(): number {
-    return 0;
+  /** What the main thread has to say; it rings. */
+  #listen(): void {
+    for (let order = this.#receive(); order; order = this.#receive()) {
+      if (order.kind === 'images') this.#imagePages.setImages(order.images);
+    }
   }
 
   #publish(): void {

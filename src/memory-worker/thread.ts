@@ -5,7 +5,7 @@ import { MEMORY_WORKER } from '../host-memory/waiters.ts';
 import type { ArenaMap } from '../layout/arena.ts';
 import type { StoreSetup } from '../page-store/index.ts';
 import type { PoolInternals } from '../vm/types.ts';
-import type { WorkerMessage } from './messages.ts';
+import type { WorkerMessage, WorkerOrder } from './messages.ts';
 import { DEFAULT_SETTINGS, type MemoryWorkerSettings, SharedSettings } from './settings.ts';
 
 export interface MemoryWorkerSetup {
@@ -40,6 +40,7 @@ export class MemoryWorkerThread {
       name: 'memory',
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_HEAP_MB },
     });
+    internals.onImages((images) => this.#worker.postMessage({ kind: 'images', images } satisfies WorkerOrder));
     this.#worker.on('message', (message: WorkerMessage) => this.#tell(message));
     this.#exited = new Promise((resolve) => {
       this.#worker.once('exit', () => resolve());

@@ -81,9 +81,9 @@ export class Parking {
       const frame = frameOf(entry);
       if (!isFrame(this.#host, frame)) continue;
       const found = { page: leaf * LEAF_PAGES + i, frame, stamp: words[at + ENTRY_STAMP] };
-      if (state === PRIVATE) {
-        if (((vm.epoch - found.stamp) | 0) > 0) this.#private.push(found);
-      } else if (domainOfFrame(this.#host, frame) === FILE_DOMAIN) this.#images.push(found);
+      if (((vm.epoch - found.stamp) | 0) <= 0) continue;
+      if (state === PRIVATE) this.#private.push(found);
+      else if (domainOfFrame(this.#host, frame) === FILE_DOMAIN) this.#images.push(found);
     }
   }
 
@@ -95,8 +95,8 @@ export class Parking {
 
   #drop(life: number): void {
     const start = performance.now();
-    for (const { page, frame } of this.#images)
-      this.#nominator.nominate({ kind: NOMINATION.dropImagePage, vm: life, page, identity: SHARED | frame });
+    for (const { page, frame, stamp } of this.#images)
+      this.#nominator.nominate({ kind: NOMINATION.dropImagePage, vm: life, page, identity: SHARED | frame, stamp });
     const pages = this.#images.length;
     this.#costs.putAway('drop', pages, (performance.now() - start) * 1000, pages * PAGE_BYTES);
   }

@@ -95,6 +95,7 @@ class ThreadPool implements OpenPool {
   readonly #view: MemoryView;
   #nextVm = 1;
   #closing: Promise<void> | null = null;
+  #onImages: (images: readonly SharedImage[]) => void = () => {};
 
   private constructor(host: HostMemory, io: IoThread, threadCount: number, swap: OpenSwapFile | null) {
     this.#host = host;
@@ -130,7 +131,10 @@ class ThreadPool implements OpenPool {
       nominations: this.#nominations,
       store: this.#store,
       events: this.#events,
-      images: () => this.#images.all(),
+      onImages: (listener) => {
+        this.#onImages = listener;
+        listener(this.#images.all());
+      },
       vms: () =>
         [...this.#entries.values()]
           .filter(({ vm }) => vm.slot >= 0)
@@ -161,6 +165,7 @@ class ThreadPool implements OpenPool {
         layers.push(layer);
         return { image, layer };
       });
+      this.#onImages(this.#images.all());
       const requests = createRequestQueue();
       const spec: MachineSpec = {
         vm: number,
@@ -340,6 +345,7 @@ class ThreadPool implements OpenPool {
       this.#sender(this.#threads[0] as Thread)({ kind: 'drop-image', image });
       this.#images.forget(image);
     }
+    this.#onImages(this.#images.all());
   }
 
   #domain(name: string): number {

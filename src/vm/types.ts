@@ -262,8 +262,8 @@ export interface PoolInternals {
   readonly store: StoreSetup;
   /** Where the memory worker's decisions and troubles are told. */
   readonly events: PoolEvents;
-  /** The open images, whose pages the worker may drop. */
-  images(): readonly SharedImage[];
+  /** The open images, whose pages the worker may drop; `listener` is called with them now and whenever they change. */
+  onImages(listener: (images: readonly SharedImage[]) => void): void;
   /** Running VMs by their slot in host-memory's VM table. */
   vms(): readonly { readonly slot: number; readonly name: string; readonly domain: string }[];
 }
