@@ -19,7 +19,7 @@ import { VM_DOMAIN, VM_EPOCH, VM_HANDY, VM_ROOT, VM_TICKET, VM_WAITS_FOR, WAITS_
 import type { VmMemory } from '../vm/types.ts';
 import { bringSteps, type PageSource, setAbsentSteps } from './absent-pages.ts';
 import { type AccessResult, readBytes, readNumber, writeBytesSteps } from './access.ts';
-import { balloonSteps, deflateSteps, discardSteps, wholePages } from './balloon.ts';
+import { balloonSteps, deflateSteps, discardSteps, pagesOfList, wholePages } from './balloon.ts';
 import { giveAllBackSteps } from './handy-frames.ts';
 import { HoldTable, holdSteps } from './holds.ts';
 import { powerOffSteps, resetSteps } from './life.ts';
@@ -221,14 +221,12 @@ export class GuestMemory implements GuestPages, GuestAccess {
     return this.host.run(addRomSteps(this, address, bytes));
   }
 
-  balloon(guestFrame: number): boolean {
-    const page = this.ranges.pageOf(guestFrame);
-    return page >= 0 && this.host.run(balloonSteps(this, page));
+  balloon(guestFrames: Uint32Array): number {
+    return this.host.run(balloonSteps(this, pagesOfList(this, guestFrames)));
   }
 
-  deflate(guestFrame: number): boolean {
-    const page = this.ranges.pageOf(guestFrame);
-    return page >= 0 && this.host.run(deflateSteps(this, page));
+  deflate(guestFrames: Uint32Array): number {
+    return this.host.run(deflateSteps(this, pagesOfList(this, guestFrames)));
   }
 
   discard(address: number, length: number): number {

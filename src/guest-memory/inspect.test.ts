@@ -20,7 +20,7 @@ describe('a map', () => {
     const host = smallPool();
     const guest = guestOf(host, { pages: 1500, source: { request: () => {}, forget: () => {} } });
     for (const page of [0, 1, 2, 600]) guest.write(RAM + page * PAGE, new Uint8Array(8).fill(7));
-    guest.balloon(RAM_PAGE + 3);
+    guest.balloon(Uint32Array.of(RAM_PAGE + 3));
     guest.setAbsent(RAM_PAGE + 2, 5);
     const [frame] = host.allocateShared(0, 1) ?? [];
     guest.mapShared(RAM + 601 * PAGE, frame);

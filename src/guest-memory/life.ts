@@ -20,7 +20,7 @@ import {
   VM_TRANSIT_REFERENCE,
 } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { giveAllBackSteps } from './handy-frames.ts';
+import { giveAllBackSteps, trimSteps } from './handy-frames.ts';
 import { dropTransitReferenceSteps, loseQuicklySteps } from './page-change.ts';
 import { ENTRY_WORDS, LEAF_PAGES, ROM, stateOf, ZERO } from './page-entry.ts';
 import { DIRECTORY_SLOTS, SHARED_LEAF, TABLE_PAGE } from './page-table.ts';
@@ -34,6 +34,7 @@ export function* resetSteps(guest: GuestMemory): Steps<'ok' | 'wait'> {
   guest.tlb?.dropAll();
   yield* settleTransitSteps(guest);
   yield* wipeSteps(guest, false);
+  yield* trimSteps(guest);
   return 'ok';
 }
 

@@ -36,6 +36,7 @@ import {
   VM_ROM,
   VM_SHARED,
   VM_STATE,
+  VM_SURPLUS_COUNT,
   VM_TABLES,
   VM_THREAD,
   VM_TICKET,
@@ -135,7 +136,7 @@ export function memoryOfVm(host: HostMemory, vm: number): VmMemory {
     sharedBytes,
     balloonedBytes,
     absentBytes,
-    handyBytes: bytes(VM_HANDY),
+    handyBytes: bytes(VM_HANDY) + bytes(VM_SURPLUS_COUNT),
     tableBytes: bytes(VM_TABLES),
     returnedBytes: (Atomics.load(host.words, entry + VM_RETURNED) >>> 0) * PAGE_SIZE,
   };
@@ -150,7 +151,7 @@ export function poolMemory(host: HostMemory): FrameAccount {
     const entry = host.vmEntry(vm);
     if (Atomics.load(words, entry + VM_STATE) === VM_FREE) continue;
     privateFrames += Atomics.load(words, entry + VM_PRIVATE);
-    handy += Atomics.load(words, entry + VM_HANDY);
+    handy += Atomics.load(words, entry + VM_HANDY) + Atomics.load(words, entry + VM_SURPLUS_COUNT);
   }
   const free = Atomics.load(words, FREE_FRAMES) + Atomics.load(words, RELEASING_FRAMES);
   return {

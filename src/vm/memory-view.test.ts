@@ -46,7 +46,7 @@ test('each state has its reason', async () => {
     explanation: expect.stringContaining('quiet for 1 epoch,'),
     holders: [],
   });
-  guest.balloon(RAM_PAGE + 1);
+  guest.balloon(Uint32Array.of(RAM_PAGE + 1));
   expect(await reasonAt(1)).toBe('ballooned');
   for (const [page, handle, reason] of [
     [2, 9, 'in-image'],

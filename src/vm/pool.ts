@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
 import { DECODE_CACHE_BYTES } from '../cpu/index.ts';
 import { createLayer, ImageStore, IoThread, type LayerFile, type SharedImage } from '../disk/index.ts';
-import { DOMAIN_MAX, HostMemory } from '../host-memory/index.ts';
+import { DOMAIN_MAX, type HostCounters, HostMemory } from '../host-memory/index.ts';
 import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
 import { createStoreTable, createSwapFile, type OpenSwapFile, type StoreSetup } from '../page-store/index.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
@@ -204,6 +204,10 @@ class ThreadPool implements OpenPool {
 
   async explainPage(vm: VmHandle, address: number): Promise<PageExplanation> {
     return this.#view.explain(this.#see(vm), address);
+  }
+
+  counters(): HostCounters {
+    return this.#host.counters();
   }
 
   onEvent(listener: (event: PoolEvent) => void): () => void {

@@ -1,6 +1,6 @@
 /** What the layers above (`images/`, `host/`, `cli/`) see of a running machine. `VmPool` in pool.ts is the implementation. */
 
-import type { HostMemory } from '../host-memory/index.ts';
+import type { HostCounters, HostMemory } from '../host-memory/index.ts';
 import type { StoreSetup, SwapOptions } from '../page-store/index.ts';
 import type { PoolEvents } from './pool-events.ts';
 
@@ -268,6 +268,8 @@ export interface VmPool extends AsyncDisposable {
   removeVm(vm: VmHandle): Promise<void>;
   readonly vms: readonly VmHandle[];
   memory(): Promise<PoolMemory>;
+  /** What memory management has cost since the pool was opened. */
+  counters(): HostCounters;
   /** The machine's RAM by state, in `cells` cells or one for each 2 MiB. @throws ShoalError `wrong-state` when it has no memory now. */
   memoryMap(vm: VmHandle, cells?: number): Promise<MemoryMap>;
   /** Why one page is as it is. @throws ShoalError `bad-argument` for an address that is not RAM, `wrong-state` as above. */

@@ -11,6 +11,7 @@ import { PassThrough } from 'node:stream';
 import { ShoalError } from '../../src/base/errors.ts';
 import type { AgentProcess, GuestAgent } from '../../src/host/guest-agent.ts';
 import type { ExecRequest, FileEntry, FileStat } from '../../src/host/protocol.ts';
+import type { HostCounters } from '../../src/host-memory/index.ts';
 import type {
   ManagerCounters,
   MemoryMap,
@@ -112,6 +113,10 @@ export class FakePool implements VmPool {
       holders: [{ vm: 'other', address: '0x80400000' }],
       moreHolders: false,
     };
+  }
+
+  counters(): HostCounters {
+    return { locksTaken: 0, systemCalls: 0, returnedBytes: 0, givenRuns: 0 };
   }
 
   readonly #listeners = new Set<(event: PoolEvent) => void>();

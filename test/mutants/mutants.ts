@@ -68,7 +68,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a held page ballooned',
     file: BALLOON,
-    find: `if (guest.holds.isHeld(page)) return false;`,
+    find: `if (guest.holds.isHeld(page)) continue;`,
     replace: ``,
   },
   {
@@ -86,12 +86,35 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a balloon page counted twice',
     file: BALLOON,
-    find: `if (state === BALLOONED || (entry & ROM) !== 0) return false;`,
-    replace: `if ((entry & ROM) !== 0) return false;
-  if (state === BALLOONED) {
-    Atomics.add(guest.words, guest.account + 6, 1);
-    return true;
-  }`,
+    find: `if (state === BALLOONED || (entry & ROM) !== 0) continue;`,
+    replace: `if ((entry & ROM) !== 0) continue;
+    if (state === BALLOONED) {
+      Atomics.add(guest.words, guest.account + 6, 1);
+      continue;
+    }`,
+  },
+  {
+    name: 'a balloon list whose doubles stay',
+    file: BALLOON,
+    find: `if (state === BALLOONED || (entry & ROM) !== 0) continue;`,
+    replace: `if ((entry & ROM) !== 0) continue;
+    if (state === BALLOONED) {
+      changed.add(page);
+      continue;
+    }`,
+  },
+  {
+    name: 'a balloon list that frees before its grants are gone',
+    file: BALLOON,
+    find: `  const grantsDropped = pages.length >= DROP_ALL_PAGES;
+  if (grantsDropped) guest.tlb?.dropAll();`,
+    replace: `  const grantsDropped = pages.length >= DROP_ALL_PAGES;`,
+  },
+  {
+    name: 'surplus of a balloon lost from its chain',
+    file: 'src/host-memory/allocation.ts',
+    find: `chainLink(words[entry + VM_SURPLUS])`,
+    replace: `chainLink(0)`,
   },
   {
     name: 'a reference count off by one',

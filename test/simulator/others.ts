@@ -4,7 +4,7 @@ import { ENTRY_STAMP, frameOf, identityOf } from '../../src/guest-memory/page-en
 import { entryOf } from '../../src/guest-memory/page-table.ts';
 import { generationOf, retainSteps } from '../../src/host-memory/frame-table.ts';
 import { FILE_DOMAIN, type HostMemory } from '../../src/host-memory/index.ts';
-import { returnFreeRunsSteps } from '../../src/host-memory/return-to-host.ts';
+import { returnFreeRunsSteps, returnShortRunsSteps } from '../../src/host-memory/return-to-host.ts';
 import { allocateSharedSteps, releaseManySteps } from '../../src/host-memory/shared-frames.ts';
 import type { Steps } from '../../src/host-memory/steps.ts';
 import { returnTablePagesSteps } from '../../src/host-memory/table-pages.ts';
@@ -58,7 +58,8 @@ export function* imageCache(world: World, host: HostMemory): Steps<void> {
 export function* idleThread(world: World, host: HostMemory): Steps<void> {
   for (;;) {
     yield 'return:idle';
-    if (world.random.oneIn(2)) yield* returnFreeRunsSteps(host, 1);
+    if (world.random.oneIn(2)) yield* returnFreeRunsSteps(host, 1 + world.random.below(3));
+    if (world.random.oneIn(4)) yield* returnShortRunsSteps(host);
     if (world.random.oneIn(6)) yield* returnTablePagesSteps(host, 4);
   }
 }

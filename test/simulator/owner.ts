@@ -7,7 +7,7 @@ import { assert } from '../../src/base/assert.ts';
 import { bringSteps, setAbsentSteps } from '../../src/guest-memory/absent-pages.ts';
 import { writeBytesSteps } from '../../src/guest-memory/access.ts';
 import type { AuditedGuest } from '../../src/guest-memory/audit.ts';
-import { balloonSteps, deflateSteps, discardSteps } from '../../src/guest-memory/balloon.ts';
+import { balloonSteps, deflateSteps, discardSteps, pagesOfList } from '../../src/guest-memory/balloon.ts';
 import { GuestMemory } from '../../src/guest-memory/guest-memory.ts';
 import { giveAllBackSteps } from '../../src/guest-memory/handy-frames.ts';
 import { holdSteps, type SteppedHold } from '../../src/guest-memory/holds.ts';
@@ -30,6 +30,7 @@ import {
   CHUNK_PRIVATE,
   EMERGENCY_RESERVE,
   EMPTY_FRAMES,
+  VM_BALLOONED,
   VM_CHARGED,
   VM_TICKET,
 } from '../../src/host-memory/tables.ts';
@@ -136,6 +137,12 @@ export class Owner {
 
   gfnOf(page: number): number {
     return RANGE_STARTS[Math.floor(page / RANGE_PAGES)] / 4096 + (page % RANGE_PAGES);
+  }
+
+  /** The inverse; -1 for what is no page of this VM. */
+  #pageOf(gfn: number): number {
+    for (let page = 0; page < PAGES; page++) if (this.gfnOf(page) === gfn) return page;
+    return -1;
   }
 
   /** The page's number in guest-memory. */
@@ -407,15 +414,32 @@ export class Owner {
     yield* open.hold.releaseSteps();
   }
 
+  /** A list as a hostile guest writes it: in no order, with pages named twice and pages that are none; now and then, long. */
+  *#list(page: number): Generator<number> {
+    const { random } = this.world;
+    const pages = random.oneIn(16) ? PAGES : 1 + random.below(2);
+    for (let i = 0; i < pages; i++) {
+      const each = (page + i * 3) % PAGES;
+      yield this.gfnOf(each);
+      if (random.oneIn(3)) yield this.gfnOf(each);
+      if (random.oneIn(6)) yield random.oneIn(2) ? i : 0xffff_ffff;
+    }
+  }
+
   *#balloon(page: number): Steps<void> {
-    if (yield* balloonSteps(this.#alive, this.#index(page))) {
-      assert(!this.#isHeld(page), `held page ${page} was ballooned`);
-      this.values[page] = 0;
+    const guest = this.#alive;
+    const list = Uint32Array.from(this.#list(page));
+    const before = guest.words[guest.account + VM_BALLOONED];
+    const changed = yield* balloonSteps(guest, pagesOfList(guest, list));
+    assert(guest.words[guest.account + VM_BALLOONED] === before + changed, `${changed} pages changed, says the balloon`);
+    for (const gfn of list) {
+      const named = this.#pageOf(gfn);
+      if (named >= 0 && !this.#isHeld(named) && this.#stateOf(named) === BALLOONED) this.values[named] = 0;
     }
   }
 
   *#deflate(page: number): Steps<void> {
-    yield* deflateSteps(this.#alive, this.#index(page));
+    yield* deflateSteps(this.#alive, pagesOfList(this.#alive, Uint32Array.from(this.#list(page))));
   }
 
   *#discard(page: number): Steps<void> {
