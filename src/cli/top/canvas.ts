@@ -18,7 +18,7 @@ export interface CanvasOptions {
   readonly stdout: NodeJS.WriteStream;
   /** The picture for a terminal of this size: at most `rows` lines of at most `columns` visible characters. */
   draw(columns: number, rows: number): readonly string[];
-  /** A key by its name (`q`, `up`), with `ctrl-` and `shift-` before it. */
+  /** A key by its name (`q`, `up`), with `ctrl-` and `shift-` before it; `end-of-input` when there will be none any more. */
   onKey(name: string): void;
 }
 
@@ -35,6 +35,8 @@ export class Canvas implements Disposable {
     emitKeypressEvents(stdin);
     stdin.setRawMode(true);
     stdin.on('keypress', this.#onKey);
+    stdin.on('end', this.#onEnd);
+    stdin.on('error', noop);
     stdin.resume();
     stdout.on('resize', this.#onResize);
     // A terminal that goes away says so here, and then as a signal.
@@ -60,6 +62,7 @@ export class Canvas implements Disposable {
     if (!this.#open) return;
     const { stdin, stdout } = this.#options;
     stdin.off('keypress', this.#onKey);
+    stdin.off('end', this.#onEnd);
     stdin.pause();
     stdout.off('resize', this.#onResize);
     this.#restore();
@@ -83,6 +86,8 @@ export class Canvas implements Disposable {
   readonly #onKey = (_text: string | undefined, key: Key): void => {
     if (key.name !== undefined) this.#options.onKey(`${key.ctrl ? 'ctrl-' : ''}${key.shift ? 'shift-' : ''}${key.name}`);
   };
+
+  readonly #onEnd = (): void => this.#options.onKey('end-of-input');
 
   readonly #onResize = (): void => {
     this.#shown = [];

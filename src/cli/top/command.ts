@@ -36,7 +36,7 @@ async function runTop(flags: TopFlags): Promise<void> {
   const host = await connect();
   if (flags.json) return printLines(host, flags);
   const model = new TopModel(await host.info(), await host.overview(), performance.now());
-  const interactive = process.stdout.isTTY && process.stdin.isTTY && !flags.once;
+  const interactive = process.stdout.isTTY && process.stdin.isTTY && process.env['TERM'] !== 'dumb' && !flags.once;
   if (interactive) await watch(host, model, flags);
   else process.stdout.write(`${plainTable(model, { sort: flags.sort, reverse: false, nowMs: Date.now() })}\n`);
 }
@@ -70,7 +70,7 @@ async function watch(host: Host, model: TopModel, { interval, sort }: TopFlags):
         monotonicMs: performance.now(),
       }),
     onKey: (key) => {
-      if (key === 'q') left.resolve('quit');
+      if (key === 'q' || key === 'end-of-input') left.resolve('quit');
       else if (key === 'ctrl-c') left.resolve('interrupted');
       else if (choice.onKey(key, model.machines.length)) canvas.draw();
     },
