@@ -112,7 +112,7 @@ export class Owner {
       ...many(3, (page) => this.#discard(page)),
       ...many(3, (page) => this.#park(page)),
       ...many(8, () => this.#bring()),
-      ...many(14, () => this.ring.serveSteps(this.#alive)),
+      ...many(14, () => this.#serve()),
       ...many(2, () => this.#freeRetired()),
       ...many(2, () => advanceEpochSteps(this.#alive)),
       ...many(1, () => giveAllBackSteps(this.#alive)),
@@ -143,6 +143,11 @@ export class Owner {
     return Math.floor(page / RANGE_PAGES) * LEAF + (page % RANGE_PAGES);
   }
 
+  /** The inverse. */
+  #pageOf(index: number): number {
+    return Math.floor(index / LEAF) * RANGE_PAGES + (index % LEAF);
+  }
+
   #stateOf(page: number): number {
     const at = entryOf(this.#alive, this.#index(page));
     return at === 0 ? 0 : stateOf(this.#alive.words[at]);
@@ -166,10 +171,17 @@ export class Owner {
     }
   }
 
-  /** Any page; or, often enough, one that is absent, so that it is wanted, and goes another way while its bytes come. */
+  /**
+   * Any page; or, often enough, one that is absent, so that it is wanted, one whose bytes are under way, which then goes another way, or one that is
+   * nominated, which then changes.
+   */
   #pickPage(): number {
-    const page = this.world.random.below(PAGES);
-    if (!this.world.random.oneIn(3)) return page;
+    const { random } = this.world;
+    const page = random.below(PAGES);
+    const wish = random.below(6);
+    if (wish === 0 && this.source.arriving >= 0) return this.#pageOf(this.#alive.ranges.pageOf(this.source.arriving));
+    if (wish === 1 && this.ring.waiting.length > 0) return this.#pageOf(this.ring.waiting[0].page);
+    if (wish >= 2 && wish !== 4) return page;
     for (let i = 0; i < PAGES; i++) if (this.#stateOf((page + i) % PAGES) === ABSENT) return (page + i) % PAGES;
     return page;
   }
@@ -436,6 +448,29 @@ export class Owner {
     this.values.fill(0);
   }
 
+  /** Carries a nomination out: whatever came of it, the page holds what it held. */
+  *#serve(): Steps<void> {
+    const guest = this.#alive;
+    const next = this.ring.waiting[0];
+    const inUse = next !== undefined && this.tlb.hasGrant(this.#pageOf(next.page));
+    const nomination = yield* this.ring.serveSteps(guest);
+    if (nomination === undefined) return;
+    const { page: index, kind, stored, outcome } = nomination;
+    const page = this.#pageOf(index);
+    const at = entryOf(guest, index);
+    const entry = at === 0 ? 0 : guest.words[at];
+    const state = stateOf(entry);
+    const what = `page ${page}, after a nomination (${kind}) was ${outcome},`;
+    assert(kind !== 'park' || outcome !== 'done' || !inUse, `page ${page} was parked while it was in use`);
+    if (state === PRIVATE || state === SHARED) this.#expect(frameOf(entry), this.values[page], what);
+    else if (state !== ABSENT) this.#expect(this.host.zeroFrame, this.values[page], what);
+    else if (kind === 'park' && outcome === 'done')
+      assert(
+        stored?.first === this.values[page] && stored.last === stored.first,
+        `owner ${this.thread}: ${what} is parked as ${stored?.first}`,
+      );
+  }
+
   // Absent pages.
 
   *#park(page: number): Steps<void> {
@@ -451,6 +486,7 @@ export class Owner {
 
   *#bring(): Steps<void> {
     if (this.world.random.oneIn(2)) this.source.read();
+    if (this.world.random.oneIn(2)) return;
     const arrival = this.source.take();
     if (arrival === undefined) return;
     const { stored } = arrival;

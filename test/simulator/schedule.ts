@@ -23,7 +23,7 @@ const WARM_UP = 12;
 /** Rounds of the memory worker before the races begin. */
 const WORKER_WARM_UP = 12;
 /** Nominations that each owner carries out before the races begin. */
-const SERVED_BEFORE = 5;
+const SERVED_BEFORE = 4;
 /** After the world closes, everyone must have come to an end within this many turns: else something waits for ever. */
 const CLOSING_TURNS = 60_000;
 

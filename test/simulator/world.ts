@@ -52,8 +52,8 @@ export class World {
   strong = new Map<number, number>();
   observations: Observation[] = [];
   readonly store = new SimulatedStore();
-  /** Shared frames that only the memory worker knows, and keeps. */
-  readonly filling = new Set<number>();
+  /** Shared frames that the memory worker keeps, for so many nominations are open that fill them. */
+  readonly filling = new Map<number, number>();
   /** Table pages that the memory worker has under its eyes. */
   readonly pinned = new Set<number>();
   #pinnedSeen = 0;
@@ -153,7 +153,7 @@ export class World {
       const chunks = 2 + random.below(3);
       for (let chunk = chunks; chunk < CHUNKS; chunk++) this.#ration(chunk, 0, t.CHUNK_RELEASING, 0);
     } else {
-      this.#ration(0, 0, t.CHUNK_PRIVATE, 16 + random.below(70));
+      this.#ration(0, 0, t.CHUNK_PRIVATE, 12 + random.below(36));
       this.#ration(1, 1, t.CHUNK_PRIVATE, 6 + random.below(20));
       this.#ration(2, FILE_DOMAIN, t.CHUNK_SHARED, 2 + random.below(8));
       if (random.oneIn(6)) this.#ration(SPARE, 0, t.CHUNK_RELEASING, 0);
