@@ -50,6 +50,7 @@ export class MemoryWorker {
   readonly #owners: readonly Owner[];
   /** By content and domain. */
   readonly #targets = new Map<number, Target>();
+  readonly #copying = new Set<number>();
 
   constructor(world: World, host: HostMemory, owners: readonly Owner[]) {
     this.#world = world;
@@ -61,7 +62,7 @@ export class MemoryWorker {
     for (;;) {
       yield 'worker:idle';
       yield* this.#hearSteps();
-      if (this.#world.random.oneIn(4)) yield* this.#forgetSteps();
+      if (this.#world.random.oneIn(3)) yield* this.#forgetSteps();
       const found = yield* this.#readSteps();
       for (let i = 0; i < found.length; i++) yield* this.#nominateSteps(found[i], found[i + 1]);
     }
@@ -74,6 +75,7 @@ export class MemoryWorker {
         const { kind, outcome, stored, target, generation, word, domain } = nomination;
         if (stored !== null && outcome !== 'done') this.#world.store.free(stored);
         if (kind !== 'shareFirst') continue;
+        this.#copying.delete(keyOf(domain, word));
         const has = this.#host.words[target * 1024 + FIRST];
         const asSeen = outcome !== 'done' || has === word || !namesItsLife(nomination);
         assert(asSeen, `frame ${target} has not what its first page was seen to have`);
@@ -194,12 +196,18 @@ export class MemoryWorker {
       default: {
         const known = this.#targets.get(keyOf(domain, word));
         if (known?.frame === frameOf(sighting.identity)) return;
-        if (known && !random.oneIn(6)) return void submit('shareFurther', { target: known.frame, generation: known.generation });
-        if (word >= CONTENTS_MANY_HAVE && random.oneIn(2)) return;
+        if (known && !random.oneIn(6)) {
+          // Now and then it is what it remembers of a life before, and the frame has the same bytes again.
+          const generation = random.oneIn(8) ? (known.generation - 1) & 0xfff : known.generation;
+          return void submit('shareFurther', { target: known.frame, generation });
+        }
+        // Further pages wait until the first has been copied.
+        if (word >= CONTENTS_MANY_HAVE ? random.oneIn(2) : this.#copying.has(keyOf(domain, word))) return;
         const target = yield* this.#freshTargetSteps(domain, word);
         if (target === 0) return;
         const generation = generationOf(this.#host, target);
         submit('shareFirst', { target, generation });
+        this.#copying.add(keyOf(domain, word));
         // By mistake it may ask for one frame twice.
         if (next === undefined || next.domain !== domain || !random.oneIn(4) || owner.ring.open >= RING) return;
         this.#world.filling.set(target, 2);

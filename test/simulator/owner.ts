@@ -43,6 +43,8 @@ const RANGE_PAGES = 10;
 export const PAGES = 2 * RANGE_PAGES;
 const RANGE_STARTS = [0x8000_0000, 0xc000_0000];
 const LEAF = 512;
+/** So many of the operations that one is chosen from are stores, the first ones. */
+const STORES = 9;
 /** Values below it are written by many guests, again and again. */
 export const CONTENTS_MANY_HAVE = 3;
 const MUST_WAIT = -2;
@@ -99,7 +101,7 @@ export class Owner {
     };
     const many = (count: number, operation: Operation): Operation[] => Array(count).fill(operation);
     this.#operations = [
-      ...many(9, (page) => this.#store(page)),
+      ...many(STORES, (page) => this.#store(page)),
       ...many(5, (page) => this.#load(page, 'read')),
       ...many(3, (page) => this.#load(page, 'fetch')),
       ...many(2, (page) => this.#write(page)),
@@ -163,7 +165,9 @@ export class Owner {
         if (this.doomed || this.world.closing) break;
         this.busy = true;
         this.sealed = false;
-        const operation = this.#operations[this.world.random.below(this.#operations.length)];
+        // Before the races begin, guests write more than they do afterwards.
+        const kinds = this.world.warming && this.world.random.oneIn(2) ? STORES : this.#operations.length;
+        const operation = this.#operations[this.world.random.below(kinds)];
         yield* operation(this.#pickPage());
         this.sealed = true;
       }
@@ -455,7 +459,9 @@ export class Owner {
     const inUse = next !== undefined && this.tlb.hasGrant(this.#pageOf(next.page));
     const nomination = yield* this.ring.serveSteps(guest);
     if (nomination === undefined) return;
-    const { page: index, kind, stored, outcome } = nomination;
+    const { page: index, kind, stored, outcome, target, generation } = nomination;
+    const sameLife = kind !== 'shareFurther' || outcome !== 'done' || generationOf(this.host, target) === generation;
+    assert(sameLife, `a page became a view of frame ${target}, which has not generation ${generation}`);
     const page = this.#pageOf(index);
     const at = entryOf(guest, index);
     const entry = at === 0 ? 0 : guest.words[at];

@@ -149,6 +149,7 @@ export class Simulator {
     for (const { guest, ring } of this.#owners)
       if (guest !== null) for (let i = 0; i < SERVED_BEFORE; i++) for (const _ of ring.serveSteps(guest));
     this.#workerRounds();
+    this.#world.warming = false;
     this.#world.audit(this.#audited());
   }
 

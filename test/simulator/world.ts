@@ -60,6 +60,8 @@ export class World {
   #freeTableSeen = 0;
   /** No VM is born any more. */
   closing = false;
+  /** The races have not begun. */
+  warming = true;
   nextValue = 1;
   /** One allocation in this many is refused; 0: none. */
   #refuseOneIn = 0;
@@ -139,6 +141,7 @@ export class World {
     this.filling.clear();
     this.pinned.clear();
     this.closing = false;
+    this.warming = true;
     this.nextValue = 1;
     this.#refuseOneIn = this.random.oneIn(2) ? 0 : 3 + this.random.below(40);
   }
