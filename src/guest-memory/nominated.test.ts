@@ -22,7 +22,7 @@ import { shareLeaf } from './shared-leaf.ts';
 import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
 import { unstampedMoves } from './write-clock.ts';
 
-const source: PageSource = { request: () => {}, forget: () => {} };
+const source: PageSource = { request: () => {}, forget: () => {}, serves: () => true };
 
 /** A page as the worker sees it now. */
 function seen(guest: GuestMemory, page: number): Nominated {
@@ -152,7 +152,7 @@ describe('stamps decide what is quiet (M50)', () => {
     host.words[frame * 1024] = 8;
     expect(guest.mapShared(RAM, frame)).toBe(true);
     expect(guest.discard(RAM + PAGE, PAGE)).toBe(1);
-    expect(guest.balloon(RAM_PAGE + 2)).toBe(true);
+    expect(guest.balloon(Uint32Array.of(RAM_PAGE + 2))).toBe(1);
     expect(guest.setAbsent(RAM_PAGE + 3, 9)).toBe(true);
     for (const { page, stamp } of before) expect(seen(guest, page).stamp).toBeGreaterThan(stamp);
     check(host, [one]);
@@ -356,7 +356,7 @@ describe('what is left alone', () => {
     const target = sharedFrame(host);
     expect(one.carryOut(reclaimZeroSteps(guest, zero))).toBe(true);
     expect(one.carryOut(shareFirstSteps(guest, first, target))).toBe(true);
-    guest.balloon(RAM_PAGE + 2);
+    guest.balloon(Uint32Array.of(RAM_PAGE + 2));
     const before = guest.memory();
     expect(one.carryOut(reclaimZeroSteps(guest, zero))).toBe(false);
     expect(one.carryOut(shareFirstSteps(guest, first, target))).toBe(false);

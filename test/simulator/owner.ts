@@ -142,7 +142,7 @@ export class Owner {
   }
 
   /** The inverse; -1 for what is no page of this VM. */
-  #pageOf(gfn: number): number {
+  #pageOfGfn(gfn: number): number {
     for (let page = 0; page < PAGES; page++) if (this.gfnOf(page) === gfn) return page;
     return -1;
   }
@@ -449,7 +449,7 @@ export class Owner {
     const changed = yield* balloonSteps(guest, pagesOfList(guest, list));
     assert(guest.words[guest.account + VM_BALLOONED] === before + changed, `${changed} pages changed, says the balloon`);
     for (const gfn of list) {
-      const named = this.#pageOf(gfn);
+      const named = this.#pageOfGfn(gfn);
       if (named >= 0 && !this.#isHeld(named) && this.#stateOf(named) === BALLOONED) this.values[named] = 0;
     }
   }
