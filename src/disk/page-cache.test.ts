@@ -5,7 +5,7 @@ import { HostMemory } from '../host-memory/index.ts';
 import { IoClient } from './io/client.ts';
 import { IoThread } from './io/thread.ts';
 import { PageCache } from './page-cache.ts';
-import type { SharedImage } from './shared-image.ts';
+import { releaseIfUnmapped, type SharedImage } from './shared-image.ts';
 import { openTestPool, pattern, type TestPool } from './test-pool.ts';
 
 /** The frame of a page, waiting for it. */
@@ -162,4 +162,20 @@ test('it works on the real host memory', async () => {
   cache.drop(image);
   expect(host.poolMemory().framesInUse).toBe(before);
   await io.close();
+});
+
+test('M62: a frame says which image page it holds, and another thread lets go of those that nobody maps', async () => {
+  await using pool = await openTestPool();
+  const [cache] = pool.caches;
+  const [, image] = ['a', 'b'].map((name) => pool.images.open(pool.file(name, pattern(3 * 4096)), 0));
+  expect(image.firstNumber).toBe(3);
+  const frame = await load(pool, cache, image, 1);
+  expect(pool.frames.imagePages.get(frame)).toBe(4);
+  expect(releaseIfUnmapped(pool.frames, image, 0)).toBe(false);
+  // Somebody maps it.
+  expect(releaseIfUnmapped(pool.frames, image, 1)).toBe(false);
+  pool.frames.release(frame);
+  expect(releaseIfUnmapped(pool.frames, image, 1)).toBe(true);
+  expect(pool.frames.inUse).toBe(0);
+  expect(releaseIfUnmapped(pool.frames, image, 1)).toBe(false);
 });
