@@ -5,7 +5,7 @@
 import { PAGE_SIZE } from '../base/numbers.ts';
 import { putHandy } from '../host-memory/allocation.ts';
 import type { Steps } from '../host-memory/steps.ts';
-import { HANDY_CLEAN, VM_TRANSIT_GAIN } from '../host-memory/tables.ts';
+import { HANDY_CLEAN, VM_BROUGHT, VM_TRANSIT_GAIN } from '../host-memory/tables.ts';
 import { waitForTableSteps } from '../host-memory/waiters.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { frameInHandSteps, trimSteps } from './handy-frames.ts';
@@ -105,6 +105,7 @@ function* absentEntrySteps(guest: GuestMemory, page: number, handle: number): St
 }
 
 function arrived(guest: GuestMemory, entry: number): void {
+  Atomics.add(guest.words, guest.account + VM_BROUGHT, 1);
   guest.absentArrived((entry & REQUESTED) !== 0);
   // Nobody has a grant of an absent page. Only an un-shared leaf says that somebody might.
   if ((entry & ALIASED) !== 0) guest.tlb?.dropAll();
