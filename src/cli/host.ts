@@ -1,8 +1,9 @@
 /** `shoal host`: the process that owns the pool. */
 import { resolve } from 'node:path';
-import { Command, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
+import { Command, type CommandUnknownOpts, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { ShoalError } from '../base/errors.ts';
 import type { SwapSettings } from '../host/host.ts';
+import { formatMetricsAddress, type MetricsAddress, parseMetricsAddress } from '../host/metrics-server.ts';
 import type { HostEvent } from '../host/protocol.ts';
 import { formatSize } from '../host/size.ts';
 import { connect, startHost, tryConnect } from './connection.ts';
@@ -21,6 +22,7 @@ interface HostFlags {
   detach?: true;
   stop?: true;
   endWhenEmpty?: true;
+  metrics?: MetricsAddress;
   json?: true;
 }
 
@@ -34,6 +36,7 @@ export function hostCommand(): CommandUnknownOpts {
     .option('--swap-file <path>', 'where the swap file lies (default: without a name among the temporary files)')
     .option('-d, --detach', 'go on in the background; the log lies beside the socket')
     .option('--stop', 'power off all machines of the running host and end it')
+    .option('--metrics <address>', 'serve /metrics for Prometheus on HOST:PORT, or on a port of 127.0.0.1', metricsOption)
     .option('--json', 'say what runs as one line of JSON')
     .addOption(new Option('--end-when-empty').hideHelp())
     .action(runHost);
@@ -50,6 +53,7 @@ async function runHost(flags: HostFlags): Promise<void> {
   const host = await HostProcess.start({
     memory: flags.memory ?? defaultPoolBytes(),
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+    metrics: flags.metrics,
     ...(flags.swap === undefined ? {} : { swap: swapSettings(flags.swap, flags.swapFile) }),
     ...(flags.endWhenEmpty ? { endWhenEmptyMs: FIRST_MACHINE_MS } : {}),
   });
@@ -61,10 +65,11 @@ async function runHost(flags: HostFlags): Promise<void> {
     });
   }
   // Who reads this may send a signal at once.
-  if (flags.json) printJson({ socket: host.socket, ...info });
+  const metrics = host.metrics && `http://${formatMetricsAddress(host.metrics)}/metrics`;
+  if (flags.json) printJson({ socket: host.socket, ...info, ...(metrics === undefined ? {} : { metrics }) });
   else
     process.stdout.write(
-      `shoal host ${info.version}: pool of ${formatSize(info.poolBytes)} on ${host.socket} (pid ${info.pid})\n`,
+      `shoal host ${info.version}: pool of ${formatSize(info.poolBytes)} on ${host.socket} (pid ${info.pid})${metrics === undefined ? '' : `, ${metrics}`}\n`,
     );
   void tellEvents(host.service.events());
   await host.closed;
@@ -73,20 +78,36 @@ async function runHost(flags: HostFlags): Promise<void> {
 /** On stderr, which is the log of a detached host. */
 async function tellEvents(events: AsyncIterable<HostEvent>): Promise<void> {
   for await (const event of events) {
-    process.stderr.write(`memory: ${sentenceOf(event)}\n`);
+    const line = describeEvent(event);
+    if (line !== undefined) process.stderr.write(`memory: ${line}\n`);
   }
 }
 
-function sentenceOf(event: HostEvent): string {
+/** Decisions are for whoever watches (`shoal top`), not for a log. */
+function describeEvent(event: HostEvent): string | undefined {
   switch (event.kind) {
     case 'memory-available':
       return 'no machine waits any more';
     case 'memory-exhausted':
       return `the pool is exhausted and ${event.waiting.join(', ')} wait; stop a machine, or start a host with a larger pool`;
+    case 'swap-full':
+      return `the swap file of ${formatSize(event.capacityBytes)} is full; machines may have to wait for memory`;
+    case 'swap-available':
+      return `the swap file of ${formatSize(event.capacityBytes)} has room again`;
     case 'page-unreadable':
       return `${event.machine} waits for a page that cannot be read: ${event.reason}; it is tried again`;
     case 'page-readable':
       return `${event.machine} has the pages it waited for`;
+    case 'decision':
+      return undefined;
+  }
+}
+
+function metricsOption(text: string): MetricsAddress {
+  try {
+    return parseMetricsAddress(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
   }
 }
 
@@ -97,6 +118,7 @@ async function detachHost(flags: HostFlags): Promise<void> {
   const args = [
     ...(flags.memory === undefined ? [] : ['--memory', String(flags.memory)]),
     ...(flags.threads === undefined ? [] : ['--threads', String(flags.threads)]),
+    ...(flags.metrics === undefined ? [] : ['--metrics', formatMetricsAddress(flags.metrics)]),
     ...(flags.swap === undefined ? [] : ['--swap', String(flags.swap)]),
     ...(flags.swapFile === undefined ? [] : ['--swap-file', resolve(flags.swapFile)]),
   ];

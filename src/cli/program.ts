@@ -12,6 +12,7 @@ import { hostCommand } from './host.ts';
 import { imagesCommand } from './images.ts';
 import { killCommand } from './kill.ts';
 import { logsCommand } from './logs.ts';
+import { memoryCommand } from './memory.ts';
 import { splitAtDashes } from './options.ts';
 import { pauseCommand } from './pause.ts';
 import { psCommand } from './ps.ts';
@@ -21,6 +22,7 @@ import { rmCommand } from './rm.ts';
 import { runCommand } from './run.ts';
 import { startCommand } from './start.ts';
 import { stopCommand } from './stop.ts';
+import { topCommand } from './top/command.ts';
 
 /** Verbs whose words after `--` are a command of the guest, which must not be read as ours. */
 const GUEST_VERBS = new Set(['run', 'exec']);
@@ -48,6 +50,8 @@ export function program(afterDashes: readonly string[] | undefined): CommandUnkn
     runCommand(afterDashes),
     execCommand(afterDashes),
     psCommand(),
+    topCommand(),
+    memoryCommand(),
     attachCommand(),
     logsCommand(),
     cpCommand(),

@@ -1,6 +1,6 @@
 /** `shoal ps`: the machines of the running host and their memory. */
 import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import type { Host } from '../host/index.ts';
+import type { HostOverview } from '../host/index.ts';
 import { formatSize } from '../host/size.ts';
 import { tryConnect } from './connection.ts';
 import { formatAge, printJson, printTable } from './table.ts';
@@ -14,28 +14,14 @@ export function psCommand(): CommandUnknownOpts {
     .action(async (flags) => {
       // No host is no machine, not an error: that is what a script wants to know.
       const host = await tryConnect();
-      const machines = host === undefined ? [] : await describe(host);
-      const pool = host === undefined ? null : await host.memory();
+      const { machines, memory: pool } = (await host?.overview()) ?? { machines: [], memory: null };
       if (flags.json) printJson({ machines, pool });
       else if (flags.quiet) for (const { name } of machines) process.stdout.write(`${name}\n`);
       else printMachines(machines, pool);
     });
 }
 
-type Machine = Awaited<ReturnType<typeof describe>>[number];
-
-async function describe(host: Host) {
-  const machines = await Promise.all(
-    (await host.vms()).map(async (vm) => {
-      // One that was removed since is no longer ours to list.
-      const [info, memory] = await Promise.all([vm.info(), vm.memory()]).catch(() => [undefined, undefined]);
-      return info === undefined || memory === undefined ? undefined : { ...info, memory };
-    }),
-  );
-  return machines.filter((machine) => machine !== undefined);
-}
-
-function printMachines(machines: readonly Machine[], pool: Awaited<ReturnType<Host['memory']>> | null): void {
+function printMachines(machines: HostOverview['machines'], pool: HostOverview['memory'] | null): void {
   const rows = machines.map(({ name, state, image, memory, startedAtMs }) => [
     name,
     state,

@@ -35,9 +35,12 @@ export interface GuestAccess {
    * False, and the reference stays the caller's, when the page cannot be replaced now (held, not RAM).
    */
   mapShared(address: number, frame: number): boolean;
-  /** Gives pages to the balloon / takes them back; counts of pages that really changed. */
-  balloon(guestFrame: number): boolean;
-  deflate(guestFrame: number): boolean;
+  /**
+   * Gives the pages with these guest frame numbers to the balloon / takes them back. Lists come from the guest, in any order and with anything in
+   * them: what is no memory, is held, or is there already stays as it is. Pages that really changed, each counted once.
+   */
+  balloon(guestFrames: Uint32Array): number;
+  deflate(guestFrames: Uint32Array): number;
   /** Free page reporting: the guest says that these pages hold nothing; they read as zero afterwards. */
   discard(address: number, length: number): number;
 }

@@ -6,8 +6,9 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { ShoalError } from '../base/errors.ts';
+import { PAGE_SIZE } from '../base/numbers.ts';
 import { checkOf } from './io/file-check.ts';
-import { NUMBERS_END, pageCount, type SharedImage, tableBytes } from './shared-image.ts';
+import { frameWord, NUMBERS_END, pageCount, type SharedImage, tableBytes } from './shared-image.ts';
 
 interface Entry {
   readonly key: string;
@@ -68,6 +69,16 @@ export class ImageStore {
     } catch (error) {
       throw new ShoalError('bad-disk', `${image.path} cannot be read: ${reasonOf(error)}.`, { cause: error });
     }
+  }
+
+  /** The page of an image that this frame is, if it is one now; a hint, read from tables that vCPU threads change. */
+  pageOfFrame(frame: number): { readonly path: string; readonly offset: number } | null {
+    for (const { image } of this.#byId.values()) {
+      const words = new Int32Array(image.table);
+      for (let page = 0; page < pageCount(image.bytes); page++)
+        if (Atomics.load(words, frameWord(page)) === frame) return { path: image.path, offset: page * PAGE_SIZE };
+    }
+    return null;
   }
 
   /** One user fewer. True: it was the last; let a vCPU thread `drop` the image's pages, then `forget` it. */

@@ -41,6 +41,7 @@ export const DROPPED = 0;
 const TABLE_START = 4;
 
 export const pageCount = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
+export const imagePageCount = (image: SharedImage): number => pageCount(image.bytes);
 export const tableBytes = (bytes: number): number => 4 * (TABLE_START + 2 * pageCount(bytes));
 export const frameWord = (page: number): number => TABLE_START + 2 * page;
 export const generationWord = (page: number): number => TABLE_START + 2 * page + 1;
@@ -51,21 +52,27 @@ export function pageOfNumber(image: SharedImage, number: number): number {
   return image.firstNumber >= 0 && page >= 0 && page < pageCount(image.bytes) ? page : -1;
 }
 
-/** What `releaseIfUnmapped` needs of host-memory. */
+/** What `releaseUnmapped` needs of host-memory. */
 interface CountedFrames {
   references(frame: number): number;
-  release(frame: number): void;
+  releaseMany(frames: readonly number[]): void;
 }
 
 /**
- * Lets go of a cached page that no machine maps; true when there was one. For any thread. Should somebody take a reference just now, the frame
+ * Lets go of cached pages that no machine maps; how many. With `seen` (a byte a page, kept from call to call) only of those that were unmapped at the
+ * last call too: what has just been read ahead, or by a guest that starts, stays. For any thread. Should somebody take a reference just now, the frame
  * lives on with theirs, outside the cache.
  */
-export function releaseIfUnmapped(frames: CountedFrames, image: SharedImage, page: number): boolean {
+export function releaseUnmapped(frames: CountedFrames, image: SharedImage, seen?: Uint8Array): number {
   const words = new Int32Array(image.table);
-  const frame = Atomics.load(words, frameWord(page));
-  if (frame < FRAME_MIN || frames.references(frame) !== 1) return false;
-  if (Atomics.compareExchange(words, frameWord(page), frame, EMPTY) !== frame) return false;
-  frames.release(frame);
-  return true;
+  const released: number[] = [];
+  for (let page = 0; page < pageCount(image.bytes); page++) {
+    const frame = Atomics.load(words, frameWord(page));
+    const unmapped = frame >= FRAME_MIN && frames.references(frame) === 1;
+    const release = unmapped && (seen === undefined || seen[page] !== 0);
+    if (seen !== undefined) seen[page] = unmapped && !release ? 1 : 0;
+    if (release && Atomics.compareExchange(words, frameWord(page), frame, EMPTY) === frame) released.push(frame);
+  }
+  frames.releaseMany(released);
+  return released.length;
 }

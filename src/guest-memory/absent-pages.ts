@@ -9,7 +9,7 @@ import { HANDY_CLEAN, VM_BROUGHT, VM_TRANSIT_GAIN } from '../host-memory/tables.
 import { waitForTableSteps } from '../host-memory/waiters.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { frameInHandSteps, trimSteps } from './handy-frames.ts';
-import { gainFrame, loseContentSteps, setEntry } from './page-change.ts';
+import { gainFrame, loseContentSteps, setEntry, stamp } from './page-change.ts';
 import { ABSENT, ALIASED, FRAME_MASK, frameOf, PRIVATE, REQUESTED, ROM, SHARED, stateOf, YOUNG, ZERO } from './page-entry.ts';
 import { ownEntrySteps } from './page-table.ts';
 
@@ -23,16 +23,25 @@ export interface PageSource {
   forget(guestFrame: number, handle: number): void;
 }
 
-/** Parks a page at its source under `handle` (24 bits), and frees what it has. False when it is held, ROM, or has no content. */
+/**
+ * The page's content is what its source has under `handle` (24 bits) from here on, whatever it was; what it has is freed. False when it is held, ROM,
+ * ballooned or absent already.
+ */
 export function* setAbsentSteps(guest: GuestMemory, page: number, handle: number): Steps<boolean> {
   if (guest.dying || guest.source === null || guest.holds.isHeld(page)) return false;
   const at = yield* ownEntrySteps(guest, page);
   if (at === 0 || (guest.words[at] & ROM) !== 0) return false;
   const state = stateOf(guest.words[at]);
   if (state !== PRIVATE && state !== SHARED && state !== ZERO) return false;
+  stamp(guest, at);
+  yield* becomeAbsentSteps(guest, page, at, handle);
+  return true;
+}
+
+/** The same for a page whose entry has been looked at, and whose own bytes the source has: it keeps its stamp. */
+export function* becomeAbsentSteps(guest: GuestMemory, page: number, at: number, handle: number): Steps<void> {
   yield* loseContentSteps(guest, page, at, ABSENT | (handle & FRAME_MASK), false);
   yield* trimSteps(guest);
-  return true;
 }
 
 /** What becomes of a page that is brought. 'stale': it is not absent under this handle any more, so what was brought is nobody's. */
@@ -63,6 +72,8 @@ export function* bringSteps(
   }
   yield 'absent:publish';
   const entry = guest.words[at];
+  // Before the entry: see `unstampedMoves`.
+  Atomics.add(guest.words, guest.account + VM_BROUGHT, 1);
   gainFrame(guest, page, at, frame);
   arrived(guest, entry);
   return 'ok';
@@ -84,6 +95,7 @@ export function* bringSharedSteps(guest: GuestMemory, page: number, handle: numb
   }
   yield 'absent:publish-view';
   const entry = words[at];
+  Atomics.add(words, account + VM_BROUGHT, 1);
   setEntry(guest, at, SHARED | YOUNG | frame);
   words[account + VM_TRANSIT_GAIN] = 0;
   arrived(guest, entry);

@@ -18,6 +18,7 @@ import {
   frameState,
   HOLDS_CODE,
   NO_PAGE,
+  nextInChain,
 } from '../host-memory/frame-entry.ts';
 import { frameEntry, holdsCode } from '../host-memory/frame-table.ts';
 import { FILE_DOMAIN, type HostMemory } from '../host-memory/host-memory.ts';
@@ -37,6 +38,7 @@ import {
   REQUESTED,
   SHARED,
   stateOf,
+  YOUNG,
 } from './page-entry.ts';
 import { DIRECTORY_SLOTS, entryOf, slotOf, TABLE_PAGE } from './page-table.ts';
 
@@ -165,18 +167,35 @@ export class Auditor {
     for (const [state, counter, what] of COUNTED) same(words[account + counter], this.#counts[state / PRIVATE], what, vm);
     const handy = words[account + t.VM_HANDY];
     for (let i = 0; i < handy; i++) this.#private(guest, words[account + t.VM_HANDY_STACK + i] & ~t.HANDY_CLEAN, NO_PAGE);
+    const surplus = this.#surplus(guest);
     const transit = words[account + t.VM_TRANSIT_FRAME];
     if (transit !== 0) this.#private(guest, transit, ANY_PAGE);
     if (words[account + t.VM_TRANSIT_REFERENCE] !== 0) this.#reference(guest, words[account + t.VM_TRANSIT_REFERENCE]);
     if (words[account + t.VM_TRANSIT_GAIN] !== 0) this.#reference(guest, words[account + t.VM_TRANSIT_GAIN]);
     if (guest.transitLeaf !== 0) this.#leaf(guest, guest.transitLeaf, false);
-    must(busy || (transit === 0 && guest.transitLeaf === 0), 'something is in hands that have nothing to do: VM', vm);
+    must(
+      busy || (transit === 0 && surplus === 0 && guest.transitLeaf === 0),
+      'something is in hands that have nothing to do: VM',
+      vm,
+    );
     if (!busy) same(guest.absentWanted, this.#requested, 'absent pages asked for by VM', vm);
     this.#auditHolds(guest);
-    const charged = this.#counts[1] + handy + (transit !== 0 ? 1 : 0);
+    const charged = this.#counts[1] + handy + surplus + (transit !== 0 ? 1 : 0);
     same(words[account + t.VM_CHARGED], charged, 'frames charged to VM', vm);
     if (!busy) forEachGrant?.((gfn, frame, kind) => this.#auditGrant(guest, gfn, frame, kind));
     return charged;
+  }
+
+  /** Frames on the way back to the pool: how many. */
+  #surplus(guest: GuestMemory): number {
+    const { host, words, account } = guest;
+    let count = 0;
+    for (let frame = words[account + t.VM_SURPLUS]; frame !== 0; count++) {
+      this.#private(guest, frame, ANY_PAGE);
+      frame = nextInChain(words[frameEntry(host, frame) + FRAME_PAGE]);
+    }
+    same(words[account + t.VM_SURPLUS_COUNT], count, 'surplus frames of VM', guest.vm);
+    return count;
   }
 
   #auditEntry(guest: GuestMemory, page: number, entry: number, slot: number): void {
@@ -234,6 +253,8 @@ export class Auditor {
         const at = entryOf(guest, page);
         const entry = at === 0 ? 0 : words[at];
         if (write) same(identityOf(entry), PRIVATE | frame, 'entry of a page held for writing:', page);
+        else if (!referenced && frame !== host.zeroFrame)
+          same(identityOf(entry), PRIVATE | frame, 'entry of a page held for reading:', page);
         else must(stateOf(entry) !== BALLOONED || frame === host.zeroFrame, 'ballooned while held: page', page);
       }
     }
@@ -256,6 +277,10 @@ export class Auditor {
     const state = at === 0 ? 0 : stateOf(words[at]);
     must(state !== ABSENT, 'a grant of absent page', page);
     same(frame, state === PRIVATE || state === SHARED ? frameOf(words[at]) : host.zeroFrame, 'frame of a grant of page', page);
+    if (state === PRIVATE || state === SHARED) {
+      const shared = words[slotOf(guest, page)] < 0;
+      must(shared || (words[at] & YOUNG) !== 0, 'a grant, and not young: page', page);
+    }
     if (kind === 'write') {
       must(state === PRIVATE, 'a write grant, and not private: page', page);
       same(words[at + ENTRY_STAMP], guest.epoch, 'stamp under a write grant of page', page);
@@ -316,8 +341,14 @@ export class Auditor {
       if (words[t.CLASS_FREE_FRAMES + i] !== this.#classFree[i])
         same(words[t.CLASS_FREE_FRAMES + i], this.#classFree[i], 'free frames of class', i);
     let changed = 0;
-    for (let chunk = 0; chunk < map.chunkCount; chunk++) changed += words[chunkEntry(host, chunk) + t.CHUNK_CHANGED];
+    let resting = 0;
+    for (let chunk = 0; chunk < map.chunkCount; chunk++) {
+      const toReturn = words[chunkEntry(host, chunk) + t.CHUNK_RETURN];
+      if (toReturn === t.CHANGED) changed++;
+      else if (toReturn !== t.NOTHING) resting++;
+    }
     same(words[t.CHANGED_CHUNKS], changed, 'changed chunks');
+    same(words[t.RESTING_CHUNKS], resting, 'resting chunks');
     same(words[t.FREE_FRAMES], free, 'free frames');
     same(words[t.RELEASING_FRAMES], releasing, 'releasing frames');
     same(words[t.SHARED_FRAMES], inUse[FRAME_SHARED], 'shared frames');

@@ -3,10 +3,12 @@ import { describe, expect, it } from 'vitest';
 import type { DmaRange, Hold } from '../devices/guest-access.ts';
 import type { PageSource } from './absent-pages.ts';
 import { Auditor, audit } from './audit.ts';
+import { balloonSteps, pagesOfList } from './balloon.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
 
 const bytesOf = (count: number, value = 1) => new Uint8Array(count).fill(value);
+const pages = (...guestFrames: number[]) => Uint32Array.from(guestFrames);
 
 function held(guest: GuestMemory, ...ranges: DmaRange[]): Hold {
   const result = guest.hold(ranges, () => {});
@@ -20,18 +22,18 @@ describe('the balloon', () => {
     const guest = guestOf(host);
     const tlb = new GrantBook(guest);
     tlb.store(RAM_PAGE, 77);
-    expect(guest.balloon(RAM_PAGE)).toBe(true);
-    expect(guest.balloon(RAM_PAGE)).toBe(false);
+    expect(guest.balloon(pages(RAM_PAGE))).toBe(1);
+    expect(guest.balloon(pages(RAM_PAGE))).toBe(0);
     expect(guest.memory()).toMatchObject({ balloonedBytes: PAGE, privateBytes: 0 });
     expect(tlb.load(RAM_PAGE)).toBe(0);
     tlb.store(RAM_PAGE, 78);
     expect(tlb.load(RAM_PAGE)).toBe(78);
     expect(guest.memory()).toMatchObject({ balloonedBytes: 0, privateBytes: PAGE });
-    expect(guest.deflate(RAM_PAGE)).toBe(false);
-    expect(guest.balloon(RAM_PAGE + 1)).toBe(true);
-    expect(guest.deflate(RAM_PAGE + 1)).toBe(true);
-    expect(guest.deflate(RAM_PAGE + 1)).toBe(false);
-    expect(guest.balloon(0)).toBe(false);
+    expect(guest.deflate(pages(RAM_PAGE))).toBe(0);
+    expect(guest.balloon(pages(RAM_PAGE + 1))).toBe(1);
+    expect(guest.deflate(pages(RAM_PAGE + 1))).toBe(1);
+    expect(guest.deflate(pages(RAM_PAGE + 1))).toBe(0);
+    expect(guest.balloon(pages(0))).toBe(0);
     new Auditor(host).audit([tlb.audited]);
   });
 
@@ -40,14 +42,94 @@ describe('the balloon', () => {
     const guest = guestOf(host);
     expect(guest.addRom(0x1000, bytesOf(5000, 3))).toBe('ok');
     const hold = held(guest, { address: RAM, length: 10, write: true }, { address: RAM + PAGE, length: 10, write: false });
-    expect(guest.balloon(1)).toBe(false);
+    expect(guest.balloon(pages(1))).toBe(0);
     expect(guest.discard(0x1000, 2 * PAGE)).toBe(0);
-    expect(guest.balloon(RAM_PAGE)).toBe(false);
-    expect(guest.balloon(RAM_PAGE + 1)).toBe(false);
+    expect(guest.balloon(pages(RAM_PAGE))).toBe(0);
+    expect(guest.balloon(pages(RAM_PAGE + 1))).toBe(0);
     expect(guest.discard(RAM, 2 * PAGE)).toBe(0);
     audit(host, [guest]);
     hold.release();
-    expect(guest.balloon(RAM_PAGE)).toBe(true);
+    expect(guest.balloon(pages(RAM_PAGE))).toBe(1);
+  });
+});
+
+describe('lists of the balloon', () => {
+  const shuffled = (count: number) => Uint32Array.from({ length: count }, (_, i) => RAM_PAGE + ((i * 1601) % count));
+
+  it('M44 M16: a hostile list: in any order, with doubles, held pages, ROM, and what is no memory', () => {
+    const host = smallPool();
+    const guest = guestOf(host);
+    const tlb = new GrantBook(guest);
+    expect(guest.addRom(0x1000, bytesOf(PAGE, 3))).toBe('ok');
+    for (let i = 0; i < 40; i++) tlb.store(RAM_PAGE + i, i + 1);
+    const hold = held(guest, { address: RAM + 7 * PAGE, length: 10, write: true });
+    const runs = host.counters().givenRuns;
+    const list = pages(RAM_PAGE + 9, RAM_PAGE + 5, 0, 0xffff_ffff, RAM_PAGE + 6, RAM_PAGE + 7, 1, RAM_PAGE + 8, RAM_PAGE + 5);
+    expect(guest.balloon(list)).toBe(4);
+    expect(guest.balloon(list)).toBe(0);
+    expect(host.counters().givenRuns - runs).toBe(2);
+    expect(guest.memory().balloonedBytes).toBe(4 * PAGE);
+    for (let i = 0; i < 40; i++) expect(tlb.load(RAM_PAGE + i)).toBe([5, 6, 8, 9].includes(i) ? 0 : i + 1);
+    hold.release();
+    expect(guest.deflate(list)).toBe(4);
+    expect(guest.deflate(list)).toBe(0);
+    expect(guest.balloon(pages())).toBe(0);
+    new Auditor(host).audit([tlb.audited], { bytes: true });
+  });
+
+  it('M44 M13 M37: where no table page is to be had, a leaf stays as it is, and the others give what they have', () => {
+    const host = smallPool();
+    const guest = guestOf(host);
+    guest.write(RAM, bytesOf(4 * PAGE));
+    guest.write(RAM + 1500 * PAGE, bytesOf(4 * PAGE));
+    host.refuse = (what) => what === 'tables';
+    // Of four leaves, the first and the third are there.
+    expect(guest.balloon(shuffled(2000))).toBe(1024);
+    expect(guest.memory()).toMatchObject({ privateBytes: 0, balloonedBytes: 1024 * PAGE });
+    host.refuse = () => false;
+    expect(guest.balloon(shuffled(2000))).toBe(2000 - 1024);
+    audit(host, [guest]);
+  });
+
+  it('M45 M18: the longest list goes back under one mutex, and out again under none', () => {
+    const host = smallPool({ poolBytes: 24 * 2 ** 20 });
+    const guest = guestOf(host, { pages: 4096 });
+    guest.write(RAM, bytesOf(4096 * PAGE));
+    const before = host.counters();
+    expect(guest.balloon(shuffled(4096))).toBe(4096);
+    const inflated = host.counters();
+    expect(inflated.locksTaken - before.locksTaken).toBe(1);
+    expect(inflated.givenRuns - before.givenRuns).toBe(1);
+    expect(guest.memory().handyBytes).toBeLessThanOrEqual(128 * PAGE);
+    expect(guest.deflate(shuffled(4096))).toBe(4096);
+    expect(host.counters().locksTaken).toBe(inflated.locksTaken);
+    expect(host.returnFreeRuns(100)).toBeGreaterThanOrEqual(3900 * PAGE);
+    audit(host, [guest]);
+  });
+
+  it('M45: a longer range takes the mutex once in 4096 frames', () => {
+    const host = smallPool({ poolBytes: 24 * 2 ** 20 });
+    const guest = guestOf(host, { pages: 5000 });
+    guest.write(RAM, bytesOf(5000 * PAGE));
+    const { locksTaken } = host.counters();
+    expect(guest.discard(RAM, 5000 * PAGE)).toBe(5000);
+    expect(host.counters().locksTaken - locksTaken).toBe(2);
+    audit(host, [guest]);
+  });
+
+  it('M45 M12: power-off finds the surplus of a list that was cut off, and it is charged and shown until then', () => {
+    const host = smallPool();
+    const guest = guestOf(host);
+    guest.write(RAM, bytesOf(1000 * PAGE));
+    const steps = balloonSteps(guest, pagesOfList(guest, shuffled(1000)));
+    for (let i = 0; i < 900; i++) steps.next();
+    const { privateBytes, handyBytes } = guest.memory();
+    expect(handyBytes).toBeGreaterThan(700 * PAGE);
+    expect(privateBytes + handyBytes).toBe(host.poolMemory().framesInUse * PAGE);
+    steps.return(0);
+    expect(guest.powerOff()).toBe('ok');
+    audit(host, []);
+    expect(host.poolMemory()).toMatchObject({ framesInUse: 0, promisedBytes: 0 });
   });
 });
 
@@ -120,7 +202,7 @@ describe('holds', () => {
     for (const address of [Number.NaN, -1, 2 ** 60])
       expect(guest.hold([{ address, length: 1, write: false }], () => {})).toBe('fault');
     expect(guest.hold([{ address: RAM, length: 0, write: false }], () => {})).toBe('fault');
-    expect(guest.balloon(RAM_PAGE)).toBe(true);
+    expect(guest.balloon(pages(RAM_PAGE))).toBe(1);
     audit(host, [guest]);
   });
 
@@ -174,7 +256,7 @@ describe('reset and power-off', () => {
     const guest = guestOf(host);
     guest.addRom(0x1000, bytesOf(100, 8));
     guest.write(RAM, bytesOf(700 * PAGE));
-    guest.balloon(RAM_PAGE + 1000);
+    guest.balloon(pages(RAM_PAGE + 1000));
     expect(guest.reset()).toBe('ok');
     expect(guest.memory()).toMatchObject({ privateBytes: 0, sharedBytes: PAGE, balloonedBytes: 0 });
     const bytes = bytesOf(100);
@@ -270,7 +352,7 @@ describe('handy frames', () => {
     const guest = guestOf(host);
     guest.write(RAM, bytesOf(600 * PAGE));
     const first = guest.frameForRead(RAM_PAGE + 599);
-    guest.balloon(RAM_PAGE + 599);
+    guest.balloon(pages(RAM_PAGE + 599));
     expect(guest.frameForWrite(RAM_PAGE + 700)).toBe(first);
     guest.discard(RAM, 500 * PAGE);
     expect(guest.memory().handyBytes).toBeLessThanOrEqual(128 * PAGE);

@@ -62,6 +62,10 @@ class Subject {
 // Every other page lies in the second leaf.
 const place = (page: number) => (page % 2) * 512 + page;
 
+/** Pages of a list, in no order and some of them twice; the list has frames that are no memory, too. */
+const pagesFrom = (page: number, value: number) => Array.from({ length: 1 + (value % 40) }, (_, i) => (page + i * 7) % PAGES);
+const listOf = (pages: readonly number[]) => Uint32Array.from([5, ...pages.map((page) => RAM_PAGE + place(page)), 0xffff_ffff]);
+
 type Operation = readonly [name: string, guest: number, page: number, value: number];
 
 function apply(subject: Subject, [name, , page, value]: Operation, files: readonly number[]): void {
@@ -81,14 +85,16 @@ function apply(subject: Subject, [name, , page, value]: Operation, files: readon
       break;
     }
     case 'balloon':
-      if (guest.balloon(gfn)) {
-        expect(held).toBe(false);
-        subject.values.delete(page);
+    case 'deflate': {
+      const list = pagesFrom(page, value);
+      if (name === 'deflate') guest.deflate(listOf(list));
+      else {
+        const before = guest.memory().balloonedBytes / PAGE;
+        expect(guest.balloon(listOf(list))).toBe(guest.memory().balloonedBytes / PAGE - before);
+        for (const each of list) if (!subject.isHeld(each)) subject.values.delete(each);
       }
       break;
-    case 'deflate':
-      guest.deflate(gfn);
-      break;
+    }
     case 'discard':
       guest.discard(gfn * PAGE, PAGE * ((value % 30) + 1));
       for (let i = 0; i < PAGES; i++) {

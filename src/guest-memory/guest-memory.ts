@@ -15,11 +15,11 @@ import { FRAME_USES } from '../host-memory/availability.ts';
 import { holdsCode, markCode } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/host-memory.ts';
 import type { Steps } from '../host-memory/steps.ts';
-import { VM_EPOCH, VM_HANDY, VM_ROOT, VM_TICKET, VM_WAITS_FOR, WAITS_FOR_TABLE } from '../host-memory/tables.ts';
+import { VM_DOMAIN, VM_EPOCH, VM_HANDY, VM_ROOT, VM_TICKET, VM_WAITS_FOR, WAITS_FOR_TABLE } from '../host-memory/tables.ts';
 import type { VmMemory } from '../vm/types.ts';
 import { type BringResult, bringSharedSteps, bringSteps, type Fill, type PageSource, setAbsentSteps } from './absent-pages.ts';
 import { type AccessResult, readBytes, readNumber, writeBytesSteps } from './access.ts';
-import { balloonSteps, deflateSteps, discardSteps, wholePages } from './balloon.ts';
+import { balloonSteps, deflateSteps, discardSteps, pagesOfList, wholePages } from './balloon.ts';
 import { giveAllBackSteps } from './handy-frames.ts';
 import { HoldTable, holdSteps } from './holds.ts';
 import { powerOffSteps, resetSteps } from './life.ts';
@@ -64,6 +64,7 @@ export class GuestMemory implements GuestPages, GuestAccess {
   readonly account: number;
   readonly root: number;
   readonly ranges: RamRanges;
+  readonly domain: number;
   readonly source: PageSource | null;
   readonly holds = new HoldTable();
   tlb: TlbControl | null = null;
@@ -86,6 +87,7 @@ export class GuestMemory implements GuestPages, GuestAccess {
     this.account = host.vmEntry(vm);
     this.root = this.account + VM_ROOT;
     this.ranges = ranges;
+    this.domain = this.words[this.account + VM_DOMAIN];
     this.source = options.source ?? null;
     Atomics.store(this.words, this.account + VM_EPOCH, this.epoch);
   }
@@ -219,14 +221,12 @@ export class GuestMemory implements GuestPages, GuestAccess {
     return this.host.run(addRomSteps(this, address, bytes));
   }
 
-  balloon(guestFrame: number): boolean {
-    const page = this.ranges.pageOf(guestFrame);
-    return page >= 0 && this.host.run(balloonSteps(this, page));
+  balloon(guestFrames: Uint32Array): number {
+    return this.host.run(balloonSteps(this, pagesOfList(this, guestFrames)));
   }
 
-  deflate(guestFrame: number): boolean {
-    const page = this.ranges.pageOf(guestFrame);
-    return page >= 0 && this.host.run(deflateSteps(this, page));
+  deflate(guestFrames: Uint32Array): number {
+    return this.host.run(deflateSteps(this, pagesOfList(this, guestFrames)));
   }
 
   discard(address: number, length: number): number {

@@ -7,7 +7,7 @@
 import { giveBackSteps, refillSteps, takeHandy } from '../host-memory/allocation.ts';
 import type { FrameUse } from '../host-memory/availability.ts';
 import type { Steps } from '../host-memory/steps.ts';
-import { HANDY_BATCH, HANDY_MAX, VM_HANDY, VM_PRIVATE, VM_PROMISED } from '../host-memory/tables.ts';
+import { HANDY_BATCH, HANDY_MAX, VM_HANDY, VM_PRIVATE, VM_PROMISED, VM_SURPLUS_COUNT } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
 
 /** A refill's size: a batch, but never beyond what the VM was promised. */
@@ -28,11 +28,12 @@ export function* frameInHandSteps(guest: GuestMemory, use: FrameUse): Steps<numb
   return (yield* refillSteps(host, vm, batchFor(guest), 1, use)) ? takeHandy(host, vm) : 0;
 }
 
-/** Gives the surplus back when freeing made the stack deep. */
+/** Gives the surplus back, and what made the stack deep. Ends whatever frees. */
 export function* trimSteps(guest: GuestMemory): Steps<void> {
   const { words, account } = guest;
   const depth = words[account + VM_HANDY];
-  if (depth > words[HANDY_MAX]) yield* giveBackSteps(guest.host, guest.vm, depth - words[HANDY_BATCH]);
+  if (depth > words[HANDY_MAX] || words[account + VM_SURPLUS_COUNT] > 0)
+    yield* giveBackSteps(guest.host, guest.vm, Math.max(0, depth - words[HANDY_BATCH]));
 }
 
 /** An idle VM keeps nothing ready. */

@@ -20,7 +20,7 @@ import {
   VM_TRANSIT_REFERENCE,
 } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { giveAllBackSteps } from './handy-frames.ts';
+import { giveAllBackSteps, trimSteps } from './handy-frames.ts';
 import { dropTransitReferenceSteps, loseQuicklySteps } from './page-change.ts';
 import { ENTRY_WORDS, LEAF_PAGES, ROM, stateOf, ZERO } from './page-entry.ts';
 import { DIRECTORY_SLOTS, SHARED_LEAF, TABLE_PAGE } from './page-table.ts';
@@ -34,6 +34,7 @@ export function* resetSteps(guest: GuestMemory): Steps<'ok' | 'wait'> {
   guest.tlb?.dropAll();
   yield* settleTransitSteps(guest);
   yield* wipeSteps(guest, false);
+  yield* trimSteps(guest);
   return 'ok';
 }
 
@@ -116,6 +117,8 @@ function* wipeSlotSteps(guest: GuestMemory, slot: number, firstPage: number, rom
     if (stateOf(words[at]) === ZERO) words[at] = ZERO;
     else yield* loseQuicklySteps(guest, firstPage + i, at, ZERO, true);
   }
+  // Leaf by leaf, so that nobody waits long for the mutex while a large VM goes.
+  yield* trimSteps(guest);
   if (kept) return false;
   Atomics.store(words, slot, 0);
   tables.push(leaf);

@@ -7,11 +7,11 @@
  *
  * Which pages are worth it is page-fusion's and reclaim's affair.
  */
-import { imagePageOf, retainSteps } from '../host-memory/frame-table.ts';
+import { hasSoleReference, imagePageOf, retainSteps } from '../host-memory/frame-table.ts';
 import { giveTransitBackSteps, takePlaceSteps } from '../host-memory/placement.ts';
 import type { Steps } from '../host-memory/steps.ts';
-import { HANDY_CLEAN, VM_TRANSIT_FRAME, VM_TRANSIT_GAIN } from '../host-memory/tables.ts';
-import { setAbsentSteps } from './absent-pages.ts';
+import { HANDY_CLEAN, VM_MOVED, VM_TRANSIT_FRAME, VM_TRANSIT_GAIN } from '../host-memory/tables.ts';
+import { becomeAbsentSteps } from './absent-pages.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { trimSteps } from './handy-frames.ts';
 import { gainFrame, inOwnDomain, loseContentSteps } from './page-change.ts';
@@ -36,23 +36,27 @@ export interface Nominated {
   readonly page: number;
   /** State and frame (`identityOf` the entry). */
   readonly identity: number;
-  /** What the page's stamp was; counts for private pages only, for shared frames do not change. */
+  /** What the page's stamp was. */
   readonly stamp: number;
 }
 
-/** Word index of the page's entry if it is still what was seen, and may be replaced; else 0. */
+/** Word index of the page's entry if it is still what was seen, has a frame, and may be replaced; else 0. */
 function sameEntry(guest: GuestMemory, { page, identity }: Nominated): number {
-  if (guest.dying || guest.holds.isHeld(page)) return 0;
+  if (guest.dying || guest.ranges.gfnOf(page) < 0 || guest.holds.isHeld(page)) return 0;
+  if (stateOf(identity) !== PRIVATE && stateOf(identity) !== SHARED) return 0;
   const at = entryOf(guest, page);
   if (at === 0 || inSharedLeaf(guest, page)) return 0;
   const entry = Atomics.load(guest.words, at);
   return identityOf(entry) === identity && (entry & ROM) === 0 ? at : 0;
 }
 
-/** As `sameEntry`, and its bytes are still those that were seen, and nobody can write them now. */
+/**
+ * As `sameEntry`, and its bytes are still those that were seen, and nobody can write them now. A shared frame does not change, but its number may
+ * be another frame's by now, and then the page has another stamp (write-clock.ts).
+ */
 function quietEntry(guest: GuestMemory, nominated: Nominated): number {
   const at = sameEntry(guest, nominated);
-  if (at === 0 || stateOf(nominated.identity) !== PRIVATE) return at;
+  if (at === 0) return 0;
   const { stamp } = nominated;
   return guest.words[at + ENTRY_STAMP] === stamp && ((guest.epoch - stamp) | 0) > 0 ? at : 0;
 }
@@ -66,10 +70,13 @@ export function* reclaimZeroSteps(guest: GuestMemory, nominated: Nominated): Ste
   return true;
 }
 
-/** The first of equal pages: its bytes go into `target`, a frame of the domain's shared chunks that only the worker knows. */
+/**
+ * The first of equal pages: its bytes go into `target`, a frame of the domain's shared chunks that only the worker knows, and keeps its reference
+ * of until it hears the outcome.
+ */
 export function* shareFirstSteps(guest: GuestMemory, nominated: Nominated, target: number): Steps<boolean> {
   const at = quietEntry(guest, nominated);
-  if (at === 0 || !inOwnDomain(guest, target)) return false;
+  if (at === 0 || !inOwnDomain(guest, target) || !hasSoleReference(guest.host, target)) return false;
   guest.host.kernels.copyFrame(target, frameOf(nominated.identity));
   yield 'merge:copied';
   return yield* becomeViewSteps(guest, nominated.page, at, target, -1);
@@ -89,6 +96,7 @@ function* becomeViewSteps(guest: GuestMemory, page: number, at: number, target: 
   if (!(yield* retainSteps(guest.host, target, generation))) return false;
   // From here on the reference is freed with the VM, should it die before the entry has it.
   guest.words[guest.account + VM_TRANSIT_GAIN] = target;
+  if (stateOf(guest.words[at]) === SHARED) Atomics.add(guest.words, guest.account + VM_MOVED, 1);
   yield* loseContentSteps(guest, page, at, SHARED | target, false);
   yield* trimSteps(guest);
   return true;
@@ -97,35 +105,41 @@ function* becomeViewSteps(guest: GuestMemory, page: number, at: number, target: 
 /** The page's bytes are at the guest's source, under `handle`: it becomes `Absent`. One that was granted since it was aged last stays. */
 export function* parkSteps(guest: GuestMemory, nominated: Nominated, handle: number): Steps<boolean> {
   const at = quietEntry(guest, nominated);
-  if (at === 0 || (guest.words[at] & YOUNG) !== 0) return false;
-  return yield* setAbsentSteps(guest, nominated.page, handle);
+  if (at === 0 || guest.source === null || (guest.words[at] & YOUNG) !== 0) return false;
+  yield* becomeAbsentSteps(guest, nominated.page, at, handle);
+  return true;
 }
 
 /** A view of a page of an image file, nobody has written it: it becomes `Absent` under the page's number, and is read again when it is wanted. */
 export function* dropImagePageSteps(guest: GuestMemory, nominated: Nominated): Steps<boolean> {
-  const at = sameEntry(guest, nominated);
+  const at = quietEntry(guest, nominated);
   if (at === 0 || stateOf(nominated.identity) !== SHARED || (guest.words[at] & YOUNG) !== 0) return false;
   const number = imagePageOf(guest.host, frameOf(nominated.identity));
   if (number < 0 || guest.source?.serves(number) !== true) return false;
-  return yield* setAbsentSteps(guest, nominated.page, number);
+  yield* becomeAbsentSteps(guest, nominated.page, at, number);
+  return true;
 }
 
 /**
- * A private page moves to a fuller chunk of its domain, so that the one it was in may empty. Not a write: its stamp stays, and it need not be
- * quiet, for its grants end before it is copied.
+ * A private page moves to a fuller chunk of its domain, so that the one it was in may empty. Not a write: its stamp stays, it is as young as
+ * it was, and it need not be quiet, for its grants end before it is copied.
  */
 export function* movePageSteps(guest: GuestMemory, nominated: Nominated): Steps<boolean> {
   const { host, vm, words, account } = guest;
   const at = sameEntry(guest, nominated);
   if (at === 0 || stateOf(nominated.identity) !== PRIVATE) return false;
   const old = frameOf(nominated.identity);
+  const young = words[at] & YOUNG;
   const place = yield* takePlaceSteps(host, vm, old);
   if (place === 0) return false;
   const frame = place & ~HANDY_CLEAN;
   guest.tlb?.dropFrame(old);
   host.kernels.copyFrame(frame, old);
   yield 'move:publish';
+  // Before the entry: see `unstampedMoves`.
+  Atomics.add(words, account + VM_MOVED, 1);
   gainFrame(guest, nominated.page, at, frame);
+  if (young === 0) Atomics.store(words, at, PRIVATE | frame);
   words[account + VM_TRANSIT_FRAME] = old;
   yield* giveTransitBackSteps(host, vm);
   return true;
@@ -137,11 +151,12 @@ export function* movePageSteps(guest: GuestMemory, nominated: Nominated): Steps<
  */
 export function* ageSteps(guest: GuestMemory, page: number, end: number, epoch: boolean): Steps<void> {
   const { words } = guest;
+  if (guest.dying) return;
   if (epoch) yield* advanceEpochSteps(guest);
   yield 'age:drop-grants';
   guest.tlb?.dropAll();
   for (let first = page - (page % LEAF_PAGES); first < end; first += LEAF_PAGES) {
-    const leaf = entryOf(guest, first);
+    const leaf = guest.ranges.gfnOf(first) < 0 ? 0 : entryOf(guest, first);
     if (leaf === 0 || inSharedLeaf(guest, first)) continue;
     for (let at = leaf; at < leaf + LEAF_PAGES * ENTRY_WORDS; at += ENTRY_WORDS)
       if ((words[at] & YOUNG) !== 0) Atomics.store(words, at, words[at] & ~YOUNG);

@@ -5,7 +5,7 @@
  * Order when content is lost: entry, then grants, then the frame. A frame is never free while a grant leads to it.
  */
 
-import { giveBackSteps, putHandy } from '../host-memory/allocation.ts';
+import { giveBackSteps, putFreed } from '../host-memory/allocation.ts';
 import { domainOfFrame, inPrivateChunk } from '../host-memory/chunk-set.ts';
 import { becomePrivate, bumpCode, dropReferenceSteps, holdsCode } from '../host-memory/frame-table.ts';
 import { freeOrphansSteps } from '../host-memory/shared-frames.ts';
@@ -15,12 +15,11 @@ import {
   VM_BALLOONED,
   VM_CHARGED,
   VM_DOMAIN,
-  VM_HANDY,
-  VM_HANDY_CAPACITY,
   VM_PRIVATE,
   VM_RETURNED,
   VM_ROM,
   VM_SHARED,
+  VM_SURPLUS_COUNT,
   VM_TRANSIT_FRAME,
   VM_TRANSIT_GAIN,
   VM_TRANSIT_REFERENCE,
@@ -29,8 +28,8 @@ import { CHUNK_FRAMES } from '../layout/arena.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { ABSENT, ALIASED, BALLOONED, ENTRY_STAMP, frameOf, PRIVATE, REQUESTED, SHARED, stateOf, YOUNG } from './page-entry.ts';
 
-/** A handy stack this deep has no room for a long run of frees any more. */
-const HANDY_FULL = VM_HANDY_CAPACITY - 8;
+/** So many frames at most go back under one mutex, which bounds how long others wait for it; and no list of a balloon is longer. */
+const SURPLUS_MAX = 4096;
 
 /** The counter of the account that counts pages of this state; -1 for `Zero`, which is what is left of the promise. */
 export function counterOf(state: number): number {
@@ -105,22 +104,22 @@ export function* dropTransitReferenceSteps(guest: GuestMemory): Steps<void> {
     return;
   }
   chargeConverted(guest, frame);
-  putHandy(host, vm, frame);
+  putFreed(host, vm, frame);
 }
 
-/** A private page, to which no grant leads, becomes `next`; its frame becomes handy. */
+/** A private page, to which no grant leads, becomes `next`; its frame becomes handy or surplus. */
 function losePrivate(guest: GuestMemory, at: number, next: number): void {
   const { host, vm, words, account } = guest;
   const frame = frameOf(words[at]);
   words[account + VM_TRANSIT_FRAME] = frame;
   setEntry(guest, at, next);
-  putHandy(host, vm, frame);
+  putFreed(host, vm, frame);
   Atomics.add(words, account + VM_RETURNED, 1);
 }
 
 /**
  * Replaces what a page is by `next` (which is not private), and frees what it had. The leaf is this VM's alone, the page not
- * held. `grantsDropped`: the caller has emptied the TLB already.
+ * held. `grantsDropped`: the caller has emptied the TLB already. The caller trims afterwards (handy-frames.ts).
  */
 export function* loseContentSteps(
   guest: GuestMemory,
@@ -146,12 +145,12 @@ export function* loseContentSteps(
       guest.tlb?.dropFrame(host.zeroFrame);
   }
   yield 'page:free';
-  if (state === PRIVATE) putHandy(host, vm, frame);
+  if (state === PRIVATE) putFreed(host, vm, frame);
   else if (state === SHARED) yield* dropTransitReferenceSteps(guest);
   if (state === PRIVATE || state === SHARED) Atomics.add(words, account + VM_RETURNED, 1);
 }
 
-/** As `loseContentSteps`, for many pages in a row: keeps room on the handy stack, and takes the common case without a generator. */
+/** As `loseContentSteps`, for many pages in a row: bounds what goes back at once, and takes the common case without a generator. */
 export function* loseQuicklySteps(
   guest: GuestMemory,
   page: number,
@@ -162,7 +161,7 @@ export function* loseQuicklySteps(
   yield 'page:lose';
   if (grantsDropped && stateOf(guest.words[at]) === PRIVATE) losePrivate(guest, at, next);
   else yield* loseContentSteps(guest, page, at, next, grantsDropped);
-  if (guest.words[guest.account + VM_HANDY] >= HANDY_FULL) yield* giveBackSteps(guest.host, guest.vm, HANDY_FULL);
+  if (guest.words[guest.account + VM_SURPLUS_COUNT] >= SURPLUS_MAX) yield* giveBackSteps(guest.host, guest.vm, 0);
 }
 
 /** ROM pages are counted beside the promise. */

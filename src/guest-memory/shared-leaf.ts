@@ -12,10 +12,13 @@ import { allocateTablePageSteps, freeTablePagesSteps, tablePageWord } from '../h
 import { VM_CHARGED, VM_TABLES } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { counterOf, setEntry } from './page-change.ts';
-import { ALIASED, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, SHARED, stateOf } from './page-entry.ts';
+import { ALIASED, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, SHARED, stateOf, YOUNG } from './page-entry.ts';
 import { SHARED_LEAF, slotOf, TABLE_PAGE } from './page-table.ts';
 
 const LEAF_WORDS = LEAF_PAGES * ENTRY_WORDS;
+
+/** An entry of a leaf that was shared, where no grant is recorded: any may have been given. */
+const granted = (entry: number): number => entry | (stateOf(entry) === SHARED ? ALIASED | YOUNG : ALIASED);
 
 /**
  * Gives this VM a leaf of its own in place of one that forks share: 512 references for the copy first, then the reference to the
@@ -27,7 +30,7 @@ export function* unshareLeafSteps(guest: GuestMemory, slot: number): Steps<boole
   yield 'leaf:look';
   if (Atomics.load(words, tablePageWord(host, old)) === 1) {
     // All others have gone. Their grants are theirs; ours were given while the leaf was shared.
-    for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS) words[old * 1024 + i] |= ALIASED;
+    for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS) words[old * 1024 + i] = granted(words[old * 1024 + i]);
     Atomics.store(words, slot, old);
     return true;
   }
@@ -44,7 +47,7 @@ export function* unshareLeafSteps(guest: GuestMemory, slot: number): Steps<boole
         retained.push(frameOf(entry));
         host.inHands.push(frameOf(entry));
       }
-      words[fresh * 1024 + i] = entry | ALIASED;
+      words[fresh * 1024 + i] = granted(entry);
       words[fresh * 1024 + i + 1] = words[old * 1024 + i + 1];
     }
     complete = true;

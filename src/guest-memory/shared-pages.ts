@@ -9,7 +9,7 @@ import { VM_DOMAIN, VM_TRANSIT_GAIN } from '../host-memory/tables.ts';
 import { waitForTableSteps } from '../host-memory/waiters.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { trimSteps } from './handy-frames.ts';
-import { countRom, loseContentSteps, setEntry } from './page-change.ts';
+import { countRom, loseContentSteps, setEntry, stamp } from './page-change.ts';
 import { LEAF_PAGES, ROM, SHARED } from './page-entry.ts';
 import { entryOf, ownEntrySteps } from './page-table.ts';
 
@@ -24,6 +24,7 @@ export function* mapSharedSteps(guest: GuestMemory, page: number, frame: number)
     words[account + VM_TRANSIT_GAIN] = 0;
     return false;
   }
+  stamp(guest, at);
   yield* loseContentSteps(guest, page, at, SHARED | frame, false);
   yield* trimSteps(guest);
   return true;

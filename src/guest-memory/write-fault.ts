@@ -7,7 +7,7 @@
 
 import { becomePrivate, convertToPrivateSteps } from '../host-memory/frame-table.ts';
 import type { Steps } from '../host-memory/steps.ts';
-import { HANDY_CLEAN, VM_TRANSIT_REFERENCE } from '../host-memory/tables.ts';
+import { HANDY_CLEAN, VM_BREAKS, VM_TRANSIT_REFERENCE } from '../host-memory/tables.ts';
 import { waitForTableSteps } from '../host-memory/waiters.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { frameInHandSteps, trimSteps } from './handy-frames.ts';
@@ -92,6 +92,7 @@ function* breakSharedSteps(guest: GuestMemory, page: number, at: number, entry: 
   words[account + VM_TRANSIT_REFERENCE] = old;
   yield 'fault:drop-grants';
   if ((entry & ALIASED) !== 0) guest.tlb?.dropFrame(old);
+  Atomics.add(words, account + VM_BREAKS, 1);
   yield* dropTransitReferenceSteps(guest);
   yield* trimSteps(guest);
   return frame;

@@ -7,7 +7,7 @@
 import { assert } from '../base/assert.ts';
 import { ShoalError } from '../base/errors.ts';
 import { PAGE_SIZE, type VmIndex, vmIndex } from '../base/numbers.ts';
-import type { PoolMemory, VmMemory } from '../vm/types.ts';
+import type { FrameAccount, VmMemory } from '../vm/types.ts';
 import type { HostMemory } from './host-memory.ts';
 import { LOCK_ACCOUNTS, LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
@@ -36,6 +36,7 @@ import {
   VM_ROM,
   VM_SHARED,
   VM_STATE,
+  VM_SURPLUS_COUNT,
   VM_TABLES,
   VM_THREAD,
   VM_TICKET,
@@ -135,14 +136,14 @@ export function memoryOfVm(host: HostMemory, vm: number): VmMemory {
     sharedBytes,
     balloonedBytes,
     absentBytes,
-    handyBytes: bytes(VM_HANDY),
+    handyBytes: bytes(VM_HANDY) + bytes(VM_SURPLUS_COUNT),
     tableBytes: bytes(VM_TABLES),
     returnedBytes: (Atomics.load(host.words, entry + VM_RETURNED) >>> 0) * PAGE_SIZE,
   };
 }
 
 /** What the pool has. Any thread, no lock. */
-export function poolMemory(host: HostMemory): PoolMemory {
+export function poolMemory(host: HostMemory): FrameAccount {
   const words = host.words;
   let privateFrames = 0;
   let handy = 0;
@@ -150,7 +151,7 @@ export function poolMemory(host: HostMemory): PoolMemory {
     const entry = host.vmEntry(vm);
     if (Atomics.load(words, entry + VM_STATE) === VM_FREE) continue;
     privateFrames += Atomics.load(words, entry + VM_PRIVATE);
-    handy += Atomics.load(words, entry + VM_HANDY);
+    handy += Atomics.load(words, entry + VM_HANDY) + Atomics.load(words, entry + VM_SURPLUS_COUNT);
   }
   const free = Atomics.load(words, FREE_FRAMES) + Atomics.load(words, RELEASING_FRAMES);
   return {

@@ -14,24 +14,29 @@ import { assert } from '../base/assert.ts';
 import { CHUNK_FRAMES } from '../layout/arena.ts';
 import { FRAME_USES, type FrameUse } from './availability.ts';
 import { putFrame, takeFrames } from './chunk-set.ts';
-import { NO_PAGE } from './frame-entry.ts';
-import { becomePrivate, bumpCode, holdsCode } from './frame-table.ts';
+import { chainLink, FRAME_PAGE, NO_PAGE, nextInChain } from './frame-entry.ts';
+import { becomePrivate, bumpCode, frameEntry, holdsCode } from './frame-table.ts';
 import type { HostMemory } from './host-memory.ts';
 import { LOCK_ACCOUNTS, LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
 import {
   CHUNK_PRIVATE,
+  FREE_FRAMES,
   HANDY_CLEAN,
+  HANDY_MAX,
+  LOW_WATERMARK,
   VM_CHARGED,
   VM_DOMAIN,
   VM_HANDY,
   VM_HANDY_CAPACITY,
   VM_HANDY_STACK,
+  VM_SURPLUS,
+  VM_SURPLUS_COUNT,
   VM_TICKET,
   VM_TRANSIT_FRAME,
   WAITER_COUNT,
 } from './tables.ts';
-import { grantable, joinQueue, leaveQueue, wakeWaiters, wakeWaitersSteps } from './waiters.ts';
+import { grantable, joinQueue, leaveQueue, MEMORY_WORKER, ringDoorbell, wakeWaiters, wakeWaitersSteps } from './waiters.ts';
 
 /** Moves `count` frames, which are there for it, onto the VM's handy stack and charges them. "chunk set" is held. */
 function moveToHandy(host: HostMemory, vm: number, count: number): void {
@@ -65,6 +70,7 @@ export function* refillSteps(host: HostMemory, vm: number, want: number, least: 
   const quick = have > 0 && have >= least;
   if (quick) moveToHandy(host, vm, have);
   unlock(host, LOCK_CHUNKS);
+  wakeReclaim(host);
   if (quick) return true;
 
   // Short, or others were here first: decide with both mutexes, so that nobody frees between the look and the joining.
@@ -82,25 +88,43 @@ export function* refillSteps(host: HostMemory, vm: number, want: number, least: 
   }
   unlock(host, LOCK_CHUNKS);
   unlock(host, LOCK_ACCOUNTS);
+  if (!granted) ringDoorbell(host, MEMORY_WORKER);
   return granted;
 }
 
-/** Frees the top `count` frames of the VM's handy stack: one mutex for all of them. Owner only. */
+/** The memory worker shall free something before somebody has to wait. */
+function wakeReclaim(host: HostMemory): void {
+  if (Atomics.load(host.words, FREE_FRAMES) < host.words[LOW_WATERMARK]) ringDoorbell(host, MEMORY_WORKER);
+}
+
+/** One of the VM's frames is nobody's any more. "chunk set" is held. */
+function disown(host: HostMemory, vm: number, frame: number, clean: boolean): void {
+  Atomics.sub(host.owned, vm * host.map.chunkCount + Math.floor((frame - host.firstFrame) / CHUNK_FRAMES), 1);
+  putFrame(host, frame, clean);
+}
+
+/** Frees all of the VM's surplus, and the top `count` frames of its handy stack: one mutex for all of them. Owner only. */
 export function* giveBackSteps(host: HostMemory, vm: number, count: number): Steps<void> {
   const words = host.words;
   const entry = host.vmEntry(vm);
-  if (count <= 0) return;
+  const surplus = words[entry + VM_SURPLUS_COUNT];
+  if (count + surplus <= 0) return;
   yield* lock(host, LOCK_CHUNKS);
   yield 'free:frames';
+  for (let frame = words[entry + VM_SURPLUS]; frame !== 0; ) {
+    const next = nextInChain(words[frameEntry(host, frame) + FRAME_PAGE]);
+    disown(host, vm, frame, false);
+    frame = next;
+  }
+  words[entry + VM_SURPLUS] = 0;
+  Atomics.store(words, entry + VM_SURPLUS_COUNT, 0);
   const depth = words[entry + VM_HANDY];
   for (let i = depth - 1; i >= depth - count; i--) {
     const handy = words[entry + VM_HANDY_STACK + i];
-    const frame = handy & ~HANDY_CLEAN;
-    Atomics.sub(host.owned, vm * host.map.chunkCount + Math.floor((frame - host.firstFrame) / CHUNK_FRAMES), 1);
-    putFrame(host, frame, handy < 0);
+    disown(host, vm, handy & ~HANDY_CLEAN, handy < 0);
   }
   Atomics.store(words, entry + VM_HANDY, depth - count);
-  Atomics.sub(words, entry + VM_CHARGED, count);
+  Atomics.sub(words, entry + VM_CHARGED, count + surplus);
   const somebodyWaits = words[WAITER_COUNT] !== 0;
   unlock(host, LOCK_CHUNKS);
   if (somebodyWaits) yield* wakeWaitersSteps(host);
@@ -129,5 +153,23 @@ export function putHandy(host: HostMemory, vm: number, handy: number): void {
   becomePrivate(host, frame, vm, NO_PAGE);
   words[entry + VM_HANDY_STACK + depth] = handy;
   Atomics.store(words, entry + VM_HANDY, depth + 1);
+  words[entry + VM_TRANSIT_FRAME] = 0;
+}
+
+/**
+ * Puts the frame in the VM's hands, which a page just had, on its handy stack, or among its surplus when that is deep enough: the caller
+ * then owes a give-back. However many frames an operation gives up, the surplus takes them. Empties the transit slot. Owner only.
+ */
+export function putFreed(host: HostMemory, vm: number, frame: number): void {
+  const words = host.words;
+  const entry = host.vmEntry(vm);
+  if (words[entry + VM_HANDY] < words[HANDY_MAX]) {
+    putHandy(host, vm, frame);
+    return;
+  }
+  if (holdsCode(host, frame)) bumpCode(host, frame);
+  becomePrivate(host, frame, vm, chainLink(words[entry + VM_SURPLUS]));
+  words[entry + VM_SURPLUS] = frame;
+  Atomics.store(words, entry + VM_SURPLUS_COUNT, words[entry + VM_SURPLUS_COUNT] + 1);
   words[entry + VM_TRANSIT_FRAME] = 0;
 }

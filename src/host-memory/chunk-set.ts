@@ -11,8 +11,8 @@ import { FRAME_FREE, FRAME_OWNER, FRAME_PAGE, FRAME_WORDS, frameWordIn, HOLDS_CO
 import type { HostMemory } from './host-memory.ts';
 import {
   BITMAP_WORDS,
+  CHANGED,
   CHANGED_CHUNKS,
-  CHUNK_CHANGED,
   CHUNK_CLEAN_BITS,
   CHUNK_DIRTY_COUNT,
   CHUNK_DOMAIN,
@@ -22,6 +22,7 @@ import {
   CHUNK_NEXT,
   CHUNK_PREVIOUS,
   CHUNK_PRIVATE,
+  CHUNK_RETURN,
   CHUNK_SET,
   CHUNK_SHARED,
   CHUNK_STATE,
@@ -34,7 +35,11 @@ import {
   FREE_FRAMES,
   FREE_SET_BUCKETS,
   HANDY_CLEAN,
+  NOTHING,
   RELEASING_FRAMES,
+  RESTED,
+  RESTING,
+  RESTING_CHUNKS,
 } from './tables.ts';
 
 /** Word index of a chunk's entry. */
@@ -65,6 +70,16 @@ export function countFree(host: HostMemory, entry: number, frames: number): void
   host.words[entry + CHUNK_FREE_COUNT] += frames;
   Atomics.add(host.words, freeCounter(host, entry), frames);
   Atomics.add(host.words, FREE_FRAMES, frames);
+}
+
+/** Notes what the chunk may have to return to the host OS, and keeps the counts. */
+export function setReturn(host: HostMemory, entry: number, next: number): void {
+  const words = host.words;
+  const before = words[entry + CHUNK_RETURN];
+  if (before === next) return;
+  if (before !== NOTHING) Atomics.sub(words, before === CHANGED ? CHANGED_CHUNKS : RESTING_CHUNKS, 1);
+  if (next !== NOTHING) Atomics.add(words, next === CHANGED ? CHANGED_CHUNKS : RESTING_CHUNKS, 1);
+  words[entry + CHUNK_RETURN] = next;
 }
 
 /** A wholly free chunk changes hands: a domain claims it, or (CHUNK_FREE) it becomes nobody's. */
@@ -164,14 +179,22 @@ function affineChunk(host: HostMemory, vm: number, domain: number): number {
   return best;
 }
 
-/** Takes up to `count` frames of one chunk. Results go to `into` from `at`, with HANDY_CLEAN. Returns how many. */
+/**
+ * Takes up to `count` frames of one chunk. Results go to `into` from `at`, with HANDY_CLEAN. Returns how many. Shared frames come from a place that
+ * nobody can foresee, so that no guest knows which of its pages lies beside which of another's.
+ */
 export function takeFromChunk(host: HostMemory, chunk: number, count: number, into: Int32Array, at: number): number {
   const words = host.words;
   const entry = chunkEntry(host, chunk);
   const first = host.firstFrame + chunk * CHUNK_FRAMES;
+  const start = words[entry + CHUNK_STATE] === CHUNK_SHARED ? host.platform.randomBelow(CHUNK_FRAMES) : 0;
+  // The word where it starts is looked at twice: from the bit on, and at the end up to it.
+  const fromStart = -1 << (start & 31);
   let taken = 0;
-  for (let i = 0; i < BITMAP_WORDS && taken < count; i++) {
-    let bits = words[entry + CHUNK_FREE_BITS + i];
+  for (let k = 0; k <= BITMAP_WORDS && taken < count; k++) {
+    const i = ((start >> 5) + k) % BITMAP_WORDS;
+    const here = k === 0 ? fromStart : k === BITMAP_WORDS ? ~fromStart : -1;
+    let bits = words[entry + CHUNK_FREE_BITS + i] & here;
     if (bits === 0) continue;
     let clean = words[entry + CHUNK_CLEAN_BITS + i];
     while (bits !== 0 && taken < count) {
@@ -188,11 +211,12 @@ export function takeFromChunk(host: HostMemory, chunk: number, count: number, in
       }
       taken++;
     }
-    words[entry + CHUNK_FREE_BITS + i] = bits;
+    words[entry + CHUNK_FREE_BITS + i] = bits | (words[entry + CHUNK_FREE_BITS + i] & ~here);
     words[entry + CHUNK_CLEAN_BITS + i] = clean;
   }
   countFree(host, entry, -taken);
   relink(host, chunk);
+  if (words[entry + CHUNK_RETURN] === RESTED) setReturn(host, entry, RESTING);
   const inUse = host.frameCount - words[FREE_FRAMES] - words[RELEASING_FRAMES];
   if (inUse > words[FRAMES_PEAK]) words[FRAMES_PEAK] = inUse;
   return taken;
@@ -245,10 +269,7 @@ export function putFrame(host: HostMemory, frame: number, clean: boolean): void 
     words[entry + CHUNK_DIRTY_COUNT]++;
     words[DIRTY_FREE_FRAMES]++;
   }
-  if (words[entry + CHUNK_CHANGED] === 0) {
-    words[entry + CHUNK_CHANGED] = 1;
-    Atomics.add(words, CHANGED_CHUNKS, 1);
-  }
+  setReturn(host, entry, CHANGED);
   countFree(host, entry, 1);
   if (words[entry + CHUNK_FREE_COUNT] === CHUNK_FRAMES) handOver(host, entry, 0, CHUNK_FREE);
   relink(host, chunk);

@@ -3,7 +3,8 @@
  *
  *   word 0   state (2 bits) · generation (12) · references (18): one atomic word
  *   word 1   bit 31: holds decoded code · low bits: VM index of a private frame
- *   word 2   guest page index of a private frame, or NO_PAGE while it is handy or on its way; number of the image page in a shared frame, or NO_PAGE
+ *   word 2   private frame: guest page index, or negative while it has none: NO_PAGE, or in a VM's surplus the link to the next
+ *            shared frame: number of its image page, or NO_PAGE
  *   word 3   code generation, bumped whenever decoded code of this frame may have become stale
  *
  * The generation moves on each time that a frame begins a life as a shared one: who only remembers (frame, generation)
@@ -23,6 +24,9 @@ export const FRAME_SHARED = 2;
 export const FRAME_FREEING = 3;
 
 export const NO_PAGE = -1;
+/** The link of a chain of frames, in the place of a page; 0 ends the chain. No link looks like a page, nor like NO_PAGE. */
+export const chainLink = (next: number): number => -2 - next;
+export const nextInChain = (link: number): number => -2 - link;
 export const HOLDS_CODE = 0x8000_0000 | 0;
 
 const REFERENCE_BITS = 18;

@@ -30,6 +30,12 @@ export const frameEntry = (host: HostMemory, frame: number): number => host.fram
 export const generationOf = (host: HostMemory, frame: number): number =>
   frameGeneration(Atomics.load(host.words, frameEntry(host, frame)));
 
+/** True when one reference leads to this shared frame: who knows that it is its own may fill it. */
+export function hasSoleReference(host: HostMemory, frame: number): boolean {
+  const word = Atomics.load(host.words, frameEntry(host, frame));
+  return frameState(word) === FRAME_SHARED && frameReferences(word) === 1;
+}
+
 /**
  * Takes one more reference. With a `generation` the caller may know the frame from memory only; with -1 it, or somebody it can
  * rely on, holds a reference now. False: not that frame any more, or it has all the references it can have.

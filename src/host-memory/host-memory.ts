@@ -10,7 +10,7 @@ import type { FrameNumber, VmIndex } from '../base/numbers.ts';
 import { type ArenaMap, CHUNK_FRAMES } from '../layout/arena.ts';
 import { nodePlatform } from '../platform/node/index.ts';
 import type { Platform } from '../platform/platform.ts';
-import type { PoolMemory, VmMemory } from '../vm/types.ts';
+import type { FrameAccount, VmMemory } from '../vm/types.ts';
 import { memoryOfVm, poolMemory } from './accounts.ts';
 import { planArena } from './arena-plan.ts';
 import type { FrameUse } from './availability.ts';
@@ -21,15 +21,17 @@ import { frameEntry, generationOf, imagePageOf, markImagePage, retainSteps } fro
 import { blockOn, LockOrder } from './locks.ts';
 import { type PageKernels, pageKernels } from './page-kernels.ts';
 import { freeRetiredSteps, type RetiredTables } from './readers.ts';
-import { returnFreeRunsSteps } from './return-to-host.ts';
+import { restDueInMs, restIsDue, returnFreeRunsSteps, returnShortRunsSteps } from './return-to-host.ts';
 import { allocateSharedSteps, releaseManySteps } from './shared-frames.ts';
 import type { Steps } from './steps.ts';
 import { returnTablePagesSteps } from './table-pages.ts';
 import {
+  CHANGED_CHUNKS,
   CHUNK_FREE_COUNT,
   CHUNK_RELEASING_COUNT,
   EMPTY_FRAMES,
   freeSetHeads,
+  GIVEN_RUNS,
   LOCKS_TAKEN,
   ownedCounts,
   RETURNED_PAGES,
@@ -64,6 +66,8 @@ export interface HostCounters {
   readonly systemCalls: number;
   /** Bytes ever given back to the host OS. */
   readonly returnedBytes: number;
+  /** Contiguous runs of guest pages that balloons and reports ever changed: what locks and system calls are held against. */
+  readonly givenRuns: number;
 }
 
 /** What an allocation may be refused for, by a test that injects faults. */
@@ -239,11 +243,26 @@ export class HostMemory {
     return this.retired.length > 0;
   }
 
+  /** Gives short free runs back that nobody wanted for a while, a few times a second in the whole pool. Bytes given back. */
+  returnShortRuns(): number {
+    return restIsDue(this) ? this.run(returnShortRunsSteps(this)) : 0;
+  }
+
+  /** Milliseconds until `returnShortRuns` is to be called again; Infinity: not before something is freed. */
+  get shortRunsDueInMs(): number {
+    return restDueInMs(this);
+  }
+
+  /** Frames came back that `returnFreeRuns` has not looked at. */
+  get hasFreed(): boolean {
+    return this.platform.canReturnMemory && Atomics.load(this.words, CHANGED_CHUNKS) !== 0;
+  }
+
   memoryOfVm(vm: VmIndex): VmMemory {
     return memoryOfVm(this, vm);
   }
 
-  poolMemory(): PoolMemory {
+  poolMemory(): FrameAccount {
     return poolMemory(this);
   }
 
@@ -252,6 +271,7 @@ export class HostMemory {
       locksTaken: Atomics.load(this.words, LOCKS_TAKEN) >>> 0,
       systemCalls: Atomics.load(this.words, SYSTEM_CALLS) >>> 0,
       returnedBytes: (Atomics.load(this.words, RETURNED_PAGES) >>> 0) * 4096,
+      givenRuns: Atomics.load(this.words, GIVEN_RUNS) >>> 0,
     };
   }
 }

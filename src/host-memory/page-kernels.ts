@@ -1,6 +1,6 @@
 /**
- * What is done to whole frames, as generated WebAssembly that works in the arena: clear, copy, compare, hash, compress. Typed arrays would take
- * ten times as long, and libraries want their bytes copied out and in.
+ * What is done to whole frames, as generated WebAssembly that works in the arena: clear, copy, compare, hash, compress. `fill` of a typed array
+ * on shared memory takes ten times as long as `memory.fill`, and libraries give a new Buffer for each page.
  *
  * Frames are named by number, everything else by its byte address in the arena, 0 to 2^32 − 1. No call allocates anything, neither in
  * the arena nor in JavaScript, and none takes a lock.

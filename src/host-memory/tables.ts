@@ -35,10 +35,11 @@ export const TABLE_CLEAN_HEAD = CONTROL + 52;
 export const TABLE_DIRTY_HEAD = CONTROL + 53;
 export const TABLES_IN_USE = CONTROL + 54;
 export const FRAMES_PEAK = CONTROL + 55;
-/** Chunks whose CHUNK_CHANGED is set. */
+/** Chunks by CHUNK_RETURN: those that are CHANGED, and those that are RESTING or RESTED. */
 export const CHANGED_CHUNKS = CONTROL + 56;
 /** Those of FREE_FRAMES that lie in wholly free chunks: any domain may have them. */
 export const EMPTY_FRAMES = CONTROL + 57;
+export const RESTING_CHUNKS = CONTROL + 58;
 
 // Changed by anyone, atomically.
 export const SHARED_FRAMES = CONTROL + 64;
@@ -46,12 +47,18 @@ export const LOCKS_TAKEN = CONTROL + 65;
 export const SYSTEM_CALLS = CONTROL + 66;
 export const RETURNED_PAGES = CONTROL + 67;
 export const RETURN_CURSOR = CONTROL + 68;
+/** Contiguous runs of guest pages that lists of balloons and reports changed. */
+export const GIVEN_RUNS = CONTROL + 69;
+/** When (ms of the monotonic clock, wrapping) chunks that rest are looked at again. */
+export const REST_DUE = CONTROL + 70;
 
 // Set when the pool opens, then constant.
 export const EMERGENCY_RESERVE = CONTROL + 80;
 export const BREAK_RESERVE = CONTROL + 81;
 export const HANDY_BATCH = CONTROL + 82;
 export const HANDY_MAX = CONTROL + 83;
+/** Free frames below which a refill wakes the memory worker; 0 while there is none. */
+export const LOW_WATERMARK = CONTROL + 84;
 
 /** One word for each reader without locks: odd while it reads tables of guests (readers.ts). */
 export const READER_PHASES = CONTROL + 96;
@@ -104,7 +111,7 @@ export const VM_TABLES = 9;
 export const VM_RETURNED = 10;
 export const VM_EPOCH = 11;
 export const VM_ROM = 14;
-/** Frames charged to this VM: private + handy + in transit. */
+/** Frames charged to this VM: private + handy + surplus + in transit. */
 export const VM_CHARGED = 15;
 /** The frame that an operation of the owner has in its hands: neither handy any more nor in a page entry yet. */
 export const VM_TRANSIT_FRAME = 16;
@@ -112,6 +119,9 @@ export const VM_TRANSIT_FRAME = 16;
 export const VM_TRANSIT_REFERENCE = 17;
 /** As above, a shared frame with a reference that a page is about to get. */
 export const VM_TRANSIT_GAIN = 18;
+/** Frames that the owner gave up and that are no handy ones: a chain through the frame table, and its length. Empty between two operations. */
+export const VM_SURPLUS = 28;
+export const VM_SURPLUS_COUNT = 29;
 // Changed under both mutexes, by the owner. A ticket 0 means "does not wait".
 export const VM_TICKET = 12;
 /** Frames that it waits for. */
@@ -131,6 +141,8 @@ export const VM_RUN_TIME = 23;
 export const VM_MINIMUM = 24;
 export const VM_MAXIMUM = 25;
 export const VM_SHARES = 26;
+/** Pages that got another frame with the same bytes, and no stamp for it. Only the owner changes it. */
+export const VM_MOVED = 27;
 /** 64 words: the page directories, each for 2 GiB of promise. */
 export const VM_ROOT = 64;
 export const VM_ROOT_COUNT = 64;
@@ -157,8 +169,15 @@ export const CHUNK_SET = 5;
 export const CHUNK_DIRTY_COUNT = 6;
 /** Frames of this chunk whose return to the host OS is under way. */
 export const CHUNK_RELEASING_COUNT = 7;
-/** A frame came back since the chunk was last looked through for runs to return. */
-export const CHUNK_CHANGED = 8;
+/** What the chunk may have to return to the host OS. */
+export const CHUNK_RETURN = 8;
+export const NOTHING = 0;
+/** A frame came back since the chunk was last looked through for long runs. */
+export const CHANGED = 1;
+/** What is left are short runs; it is waited whether somebody takes them, */
+export const RESTING = 2;
+/** and nobody took or gave a frame for a while. */
+export const RESTED = 3;
 export const BITMAP_WORDS = CHUNK_FRAMES / 32;
 export const CHUNK_FREE_BITS = 16;
 /** Free and known to be zero. A subset of the free bits. */

@@ -3,6 +3,7 @@
 import { ShoalError } from '../base/errors.ts';
 import { type HostOptions, openLocalService } from './host.ts';
 import type { LocalService } from './local-service.ts';
+import { type MetricsAddress, type MetricsServer, serveMetrics } from './metrics-server.ts';
 import { type HostServer, serveHost } from './server.ts';
 import { probe, socketPath } from './socket.ts';
 
@@ -10,22 +11,27 @@ export interface HostProcessOptions extends HostOptions {
   socket?: string;
   /** End when the last machine is removed, or when none was made for so many milliseconds. Default: never. */
   endWhenEmptyMs?: number;
+  /** Serve `/metrics` over TCP too. */
+  metrics?: MetricsAddress | undefined;
 }
 
 export class HostProcess {
   readonly socket: string;
   readonly service: LocalService;
+  /** Where `/metrics` is served over TCP, if it is. */
+  readonly metrics: MetricsAddress | undefined;
   /** Resolves when everything is powered off and the socket is gone. */
   readonly closed: Promise<void>;
 
-  private constructor(service: LocalService, server: HostServer) {
+  private constructor(service: LocalService, server: HostServer, metrics: MetricsServer | undefined) {
     this.service = service;
     this.socket = server.socket;
+    this.metrics = metrics?.address;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
     service.onClose(() => {
       // No new clients while machines go down; both must be done before the process may end.
-      void Promise.all([server.close(), service.close()]).then(() => resolve());
+      void Promise.all([server.close(), metrics?.close(), service.close()]).then(() => resolve());
     });
   }
 
@@ -39,16 +45,23 @@ export class HostProcess {
       );
     }
     const service = await openLocalService(options);
-    return HostProcess.serve(service, socket, options.endWhenEmptyMs);
+    return HostProcess.serve(service, socket, options);
   }
 
   /** Puts a service that exists on a socket. */
-  static async serve(service: LocalService, socket: string, endWhenEmptyMs?: number): Promise<HostProcess> {
+  static async serve(
+    service: LocalService,
+    socket: string,
+    { endWhenEmptyMs, metrics }: Pick<HostProcessOptions, 'endWhenEmptyMs' | 'metrics'> = {},
+  ): Promise<HostProcess> {
+    let scraped: MetricsServer | undefined;
     try {
-      const process = new HostProcess(service, await serveHost(service, socket));
+      if (metrics !== undefined) scraped = await serveMetrics(service, metrics);
+      const process = new HostProcess(service, await serveHost(service, socket), scraped);
       if (endWhenEmptyMs !== undefined) process.#endWhenEmpty(endWhenEmptyMs);
       return process;
     } catch (error) {
+      await scraped?.close();
       await service.close();
       throw error;
     }

@@ -63,6 +63,49 @@ describe.each(['in process', 'over the socket'])('%s', (where) => {
     while (pool.listeners > 0) await sleep(5);
   });
 
+  test('what the memory manager decides comes as an event, and a listener that is slow loses decisions alone', async () => {
+    const events = host.events();
+    const first = events.next();
+    while (pool.listeners === 0) await sleep(5);
+    const decision = { kind: 'decision', at: 1, vm: 'a', action: 'share', pages: 3, reason: 'equal' } as const;
+    pool.emit(decision);
+    expect((await first).value).toEqual(decision);
+    pool.emit({ kind: 'swap-full', capacityBytes: 5 });
+    for (let at = 0; at < 5000; at++) pool.emit({ ...decision, at });
+    pool.emit({ kind: 'swap-available', capacityBytes: 6 });
+    const kinds = new Set<string>();
+    let count = 0;
+    for await (const event of events) {
+      kinds.add(event.kind);
+      count++;
+      if (event.kind === 'swap-available') break;
+    }
+    expect(kinds).toEqual(new Set(['swap-full', 'decision', 'swap-available']));
+    if (where === 'in process') expect(count).toBeLessThanOrEqual(256);
+    while (pool.listeners > 0) await sleep(5);
+  });
+
+  test('shows the pool and its machines at one glance', async () => {
+    const { memory, machines } = await host.overview();
+    expect(memory).toEqual(await host.memory());
+    expect(machines.find(({ name }) => name === vm.name)).toEqual({ ...(await vm.info()), memory: await vm.memory() });
+  });
+
+  test('draws a machine’s memory, and tells the story of a page', async () => {
+    const map = await vm.memoryMap({ cells: 4 });
+    expect(map).toMatchObject({ address: '0x80000000', pages: 65_536, cellPages: 16_384, total: { zero: 65_535, private: 1 } });
+    expect(map.cells.length).toBe(4);
+    expect((await vm.memoryMap()).cells.length).toBe(1);
+    const page = await vm.explainPage('0x80001000');
+    expect(page).toMatchObject({ page: 1, address: '0x80001000', holders: [{ vm: 'other' }] });
+    expect(await vm.explainPage('page:1')).toEqual(page);
+    expect(await vm.explainPage(0x8000_1000)).toEqual(page);
+    await expect(vm.explainPage('0x1000')).rejects.toMatchObject({ code: 'bad-argument' });
+    for (const wrong of ['1000', '0x', 'page:', 'page:-1', '0xzz', '']) {
+      await expect(vm.explainPage(wrong)).rejects.toThrow(/is not a page; give a guest-physical address such as 0x80000000/);
+    }
+  });
+
   test('a command gives its output and its exit code, and a non-zero one does not throw', async () => {
     expect(await vm.exec('echo out; echo err >&2; exit 7')).toEqual({
       exitCode: 7,
@@ -288,11 +331,9 @@ describe('the socket', () => {
 
   test('a host for one command ends with its last machine', async () => {
     const path = join(directory, 'third.sock');
-    const third = await HostProcess.serve(
-      new LocalService(new FakePool(), 2 ** 30, async () => fakeAgent(directory)),
-      path,
-      60_000,
-    );
+    const third = await HostProcess.serve(new LocalService(new FakePool(), 2 ** 30, async () => fakeAgent(directory)), path, {
+      endWhenEmptyMs: 60_000,
+    });
     const client = await Host.connect({ socket: path });
     await third.service.create({ ...spec, name: 'only' });
     await (await client.vm('only')).remove();

@@ -6,7 +6,7 @@ import type { SwapOptions } from '../page-store/index.ts';
 import type { PoolMemory } from '../vm/types.ts';
 import { LocalService, unlessAborted } from './local-service.ts';
 import { type CreateOptions, machineSpec } from './machine-spec.ts';
-import type { HostEvent, HostInfo } from './protocol.ts';
+import type { HostEvent, HostInfo, HostOverview } from './protocol.ts';
 import { RemoteService } from './remote-service.ts';
 import type { HostService } from './service.ts';
 import { parseSize, type Size } from './size.ts';
@@ -99,9 +99,16 @@ export class Host implements AsyncDisposable {
     return this.#service.memory();
   }
 
+  /** The pool, and every machine with its memory: what `shoal top` asks once a second. */
+  overview(): Promise<HostOverview> {
+    return this.#service.overview();
+  }
+
   /**
    * What happens to the host as a whole, from now on: `memory-exhausted` when machines wait for memory that nobody gives back, and
-   * `memory-available` when none waits any more; `page-unreadable` and `page-readable` when a machine needs a page that the disk does not give. Ends with `signal`, or with the host.
+   * `memory-available` when none waits any more; `decision` when the memory manager did something, at most ten a second; `swap-full` and
+   * `swap-available`; `page-unreadable` and `page-readable` when a machine needs a page that the disk does not give. Ends with `signal`, or
+   * with the host.
    */
   events(options: { signal?: AbortSignal } = {}): AsyncIterableIterator<HostEvent> {
     return this.#service.events(options.signal);

@@ -1,12 +1,23 @@
 /** The public API: `import { Host } from 'shoal'`. What is exported here is a promise; package.test.ts holds the list. */
 export { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
-export type { PoolMemory, VmMemory, VmState } from '../vm/types.ts';
+export type {
+  ManagerCounters,
+  MemoryMap,
+  PageCounts,
+  PageExplanation,
+  PageHolder,
+  PageReason,
+  PageStateName,
+  PoolMemory,
+  VmMemory,
+  VmState,
+} from '../vm/types.ts';
 export type { ConsoleSession, VmConsole } from './console.ts';
 export type { Exec, ExecInput, ExecOptions, ExecResult, ExecStdin } from './exec.ts';
 export type { FileRead, VmFiles } from './files.ts';
 export { type ConnectOptions, Host, type HostOptions, type SwapSettings } from './host.ts';
 export type { BuildProgress, CreateOptions } from './machine-spec.ts';
 export type { OutputStream } from './output.ts';
-export type { FileEntry, FileStat, HostEvent, HostInfo, VmInfo } from './protocol.ts';
+export type { FileEntry, FileStat, HostEvent, HostInfo, HostOverview, VmInfo } from './protocol.ts';
 export type { Size } from './size.ts';
 export type { Vm } from './vm.ts';

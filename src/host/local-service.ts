@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { ShoalError } from '../base/errors.ts';
 import type { MemoryWorkerThread } from '../memory-worker/thread.ts';
-import type { PoolMemory, VmMemory, VmPool } from '../vm/types.ts';
+import type { MemoryMap, PageExplanation, PoolMemory, VmMemory, VmPool } from '../vm/types.ts';
 import type { ConnectAgent } from './guest-agent.ts';
 import { LocalProcess } from './local-process.ts';
 import { LocalVm } from './local-vm.ts';
@@ -12,6 +12,7 @@ import {
   type FileStat,
   type HostEvent,
   type HostInfo,
+  type HostOverview,
   PROTOCOL_VERSION,
   parse,
   type VmInfo,
@@ -20,6 +21,9 @@ import {
 } from './protocol.ts';
 import type { ConsoleAttachment, GuestProcess, HostService, VmAction } from './service.ts';
 import { packageVersion } from './version.ts';
+
+/** Events that wait for a listener; what comes beyond pushes the oldest decision out, and what is no decision stays. */
+const EVENTS_MAX = 256;
 
 export class LocalService implements HostService {
   readonly #pool: VmPool;
@@ -55,6 +59,12 @@ export class LocalService implements HostService {
     return this.#pool.memory();
   }
 
+  async overview(): Promise<HostOverview> {
+    const vms = [...this.#vms.values()];
+    const [memory, ...memories] = await Promise.all([this.memory(), ...vms.map((vm) => vm.handle.memory())]);
+    return { memory, machines: vms.map((vm, index) => ({ ...vm.info, memory: memories[index] })) };
+  }
+
   async *events(signal?: AbortSignal): AsyncIterableIterator<HostEvent> {
     const queue: HostEvent[] = [];
     let wake: () => void = () => {};
@@ -65,6 +75,10 @@ export class LocalService implements HostService {
     };
     const unsubscribe = this.#pool.onEvent((event) => {
       queue.push(event);
+      if (queue.length > EVENTS_MAX) {
+        const oldest = queue.findIndex(({ kind }) => kind === 'decision');
+        if (oldest >= 0) queue.splice(oldest, 1);
+      }
       wake();
     });
     this.onClose(end);
@@ -159,6 +173,14 @@ export class LocalService implements HostService {
 
   vmMemory(vm: string): Promise<VmMemory> {
     return this.#find(vm).handle.memory();
+  }
+
+  async memoryMap(vm: string, cells?: number): Promise<MemoryMap> {
+    return this.#pool.memoryMap(this.#find(vm).handle, cells);
+  }
+
+  async explainPage(vm: string, address: number): Promise<PageExplanation> {
+    return this.#pool.explainPage(this.#find(vm).handle, address);
   }
 
   async log(vm: string): Promise<Uint8Array> {

@@ -8,7 +8,7 @@ import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { ShoalError } from '../base/errors.ts';
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 export const PROTOCOL_HEADER = 'shoal-protocol';
 
 const path = z.string().min(1).refine(isAbsolute, 'must be an absolute path');
@@ -54,6 +54,18 @@ export const hostEventSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('memory-exhausted'), waiting: z.array(z.string()).readonly(), allWait: z.boolean() }),
   /** No machine waits for memory any more. */
   z.object({ kind: z.literal('memory-available') }),
+  /** What the memory manager decided, at most ten a second. `at`: milliseconds since 1970; `vm` null: several machines, or none in particular. */
+  z.object({
+    kind: z.literal('decision'),
+    at: z.number(),
+    vm: z.string().nullable(),
+    action: z.enum(['zero', 'share', 'drop', 'balloon', 'compress', 'swap', 'move', 'return', 'epoch']),
+    pages: bytes,
+    reason: z.string(),
+  }),
+  /** The swap file has no room, and has some again. */
+  z.object({ kind: z.literal('swap-full'), capacityBytes: bytes }),
+  z.object({ kind: z.literal('swap-available'), capacityBytes: bytes }),
   /** The machine waits for a page that cannot be read from where it is kept; it is tried again. */
   z.object({ kind: z.literal('page-unreadable'), machine: z.string(), reason: z.string() }),
   /** It could be read after all, or is not needed any more. */
@@ -73,6 +85,26 @@ export const vmMemorySchema = z.object({
   returnedBytes: bytes,
 });
 
+const managerSchema = z.object({
+  scannedBytes: bytes,
+  comparedBytes: bytes,
+  cpuMs: z.number().nonnegative(),
+  mergedPages: bytes,
+  zeroedPages: bytes,
+  brokenMerges: bytes,
+  movedPages: bytes,
+  droppedPages: bytes,
+  compressedPages: bytes,
+  swappedPages: bytes,
+  broughtPages: bytes,
+  refusedNominations: bytes,
+  passes: bytes,
+  storeBytes: bytes,
+  storeFrames: bytes,
+  swapBytes: bytes,
+  swapCapacityBytes: bytes,
+});
+
 export const poolMemorySchema = z.object({
   poolBytes: bytes,
   promisedBytes: bytes,
@@ -81,7 +113,62 @@ export const poolMemorySchema = z.object({
   framesByState: z.object({ private: bytes, shared: bytes, handy: bytes, free: bytes }),
   tableBytes: bytes,
   residentBytes: bytes,
+  manager: managerSchema,
 });
+
+export const overviewSchema = z.object({
+  memory: poolMemorySchema,
+  /** In the order they were made. */
+  machines: z.array(vmInfoSchema.extend({ memory: vmMemorySchema })),
+});
+/** A host at one glance. */
+export type HostOverview = z.infer<typeof overviewSchema>;
+
+const pageCountsSchema = z.object({ zero: bytes, private: bytes, shared: bytes, ballooned: bytes, absent: bytes, rom: bytes });
+const hexAddress = z.string().regex(/^0x[0-9a-f]+$/, 'must be an address such as 0x80000000');
+
+export const memoryMapSchema = z.object({
+  address: hexAddress,
+  pages: bytes,
+  cellPages: bytes.positive(),
+  cells: z.array(pageCountsSchema),
+  total: pageCountsSchema,
+});
+
+export const pageExplanationSchema = z.object({
+  vm: z.string(),
+  address: hexAddress,
+  page: bytes,
+  state: z.enum(['zero', 'private', 'shared', 'ballooned', 'absent']),
+  reason: z.enum([
+    'zero',
+    'ballooned',
+    'rom',
+    'written-now',
+    'quiet-unique',
+    'image-page',
+    'shared',
+    'shared-alone',
+    'in-image',
+    'in-store',
+  ]),
+  explanation: z.string(),
+  epoch: bytes,
+  writtenInEpoch: bytes.nullable(),
+  quietEpochs: bytes.nullable(),
+  leaf: z.enum(['none', 'own', 'forked']),
+  frame: z.object({ number: bytes, chunk: bytes, references: bytes, generation: bytes, code: z.boolean() }).nullable(),
+  image: z.object({ path: z.string(), offset: bytes }).nullable(),
+  holders: z.array(z.object({ vm: z.string(), address: hexAddress })),
+  moreHolders: z.boolean(),
+});
+
+const wholeNumber = z
+  .string()
+  .regex(/^\d{1,16}$/, 'must be a whole number')
+  .transform(Number);
+export const mapQuerySchema = z.object({ cells: wholeNumber.optional() });
+export const pageQuerySchema = z.object({ address: wholeNumber });
 
 export const hostInfoSchema = z.object({
   protocol: z.number(),

@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { ShoalError } from '../base/errors.ts';
-import type { PoolMemory, VmMemory } from '../vm/types.ts';
+import type { MemoryMap, PageExplanation, PoolMemory, VmMemory } from '../vm/types.ts';
 import {
   type ExecRequest,
   type FileEntry,
@@ -11,10 +11,14 @@ import {
   fileStatSchema,
   type HostEvent,
   type HostInfo,
+  type HostOverview,
   hostEventSchema,
   hostInfoSchema,
+  memoryMapSchema,
+  overviewSchema,
   PROTOCOL_HEADER,
   PROTOCOL_VERSION,
+  pageExplanationSchema,
   parse,
   poolMemorySchema,
   type VmInfo,
@@ -75,6 +79,10 @@ export class RemoteService implements HostService {
     return this.#json('GET', '/memory', poolMemorySchema);
   }
 
+  overview(): Promise<HostOverview> {
+    return this.#json('GET', '/overview', overviewSchema);
+  }
+
   async *events(signal?: AbortSignal): AsyncIterableIterator<HostEvent> {
     const { outgoing, answer } = this.#request('GET', '/events', {}, signal);
     outgoing.end();
@@ -128,6 +136,14 @@ export class RemoteService implements HostService {
 
   vmMemory(vm: string): Promise<VmMemory> {
     return this.#json('GET', vmPath(vm, 'memory'), vmMemorySchema);
+  }
+
+  memoryMap(vm: string, cells?: number): Promise<MemoryMap> {
+    return this.#json('GET', vmPath(vm, `memory/map${cells === undefined ? '' : `?cells=${cells}`}`), memoryMapSchema);
+  }
+
+  explainPage(vm: string, address: number): Promise<PageExplanation> {
+    return this.#json('GET', vmPath(vm, `memory/page?address=${address}`), pageExplanationSchema);
   }
 
   async log(vm: string): Promise<Uint8Array> {

@@ -2,6 +2,7 @@
  * The host process's border: HTTP on a Unix socket before a `LocalService`. Every request is parsed by its schema, every
  * failure answered as a wire error. A client that dies takes its own streams with it, never a machine.
  */
+import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
@@ -9,12 +10,15 @@ import { type Context, Hono } from 'hono';
 import { ShoalError } from '../base/errors.ts';
 import { FrameConnection } from './frames.ts';
 import type { LocalService } from './local-service.ts';
+import { METRICS_TYPE } from './metrics-server.ts';
 import {
   fileListSchema,
   fileMakeSchema,
   fileRemoveSchema,
+  mapQuerySchema,
   PROTOCOL_HEADER,
   PROTOCOL_VERSION,
+  pageQuerySchema,
   parse,
   stopSchema,
   vmSpecSchema,
@@ -48,6 +52,11 @@ function hostApp(service: LocalService): Hono<Env> {
   const app = new Hono<Env>();
   app.onError((error, c) => answerError(c, error));
   app.notFound((c) => answerError(c, new ShoalError('protocol', `This host does not know ${c.req.method} ${c.req.path}.`)));
+  // Before the check: who scrapes it speaks no protocol of ours.
+  app.get('/metrics', async (c) => {
+    const { metricsText } = await import('./metrics.ts');
+    return c.body(await metricsText(service), 200, { 'content-type': METRICS_TYPE });
+  });
   app.use(async (c, next) => {
     checkVersion(c.req.header(PROTOCOL_HEADER));
     await next();
@@ -75,6 +84,7 @@ function hostApp(service: LocalService): Hono<Env> {
 function addHostRoutes(app: Hono<Env>, service: LocalService): void {
   app.get('/host', async (c) => c.json(await service.info()));
   app.get('/memory', async (c) => c.json(await service.memory()));
+  app.get('/overview', async (c) => c.json(await service.overview()));
   app.get('/events', (c) => {
     void streamEvents(service, c.env.outgoing as ServerResponse);
     return RESPONSE_ALREADY_SENT;
@@ -104,6 +114,14 @@ function addVmRoutes(app: Hono<Env>, service: LocalService): void {
     return c.json({});
   });
   app.get('/vms/:vm/memory', async (c) => c.json(await service.vmMemory(c.req.param('vm'))));
+  app.get('/vms/:vm/memory/map', async (c) => {
+    const { cells } = parse(mapQuerySchema, c.req.query());
+    return c.json(await service.memoryMap(c.req.param('vm'), cells));
+  });
+  app.get('/vms/:vm/memory/page', async (c) => {
+    const { address } = parse(pageQuerySchema, c.req.query());
+    return c.json(await service.explainPage(c.req.param('vm'), address));
+  });
   app.get('/vms/:vm/log', async (c) => c.body(new Uint8Array(await service.log(c.req.param('vm')))));
 }
 
@@ -128,13 +146,16 @@ function addFileRoutes(app: Hono<Env>, service: LocalService): void {
   });
 }
 
-/** One event a line, until the client or the host goes. Events are rare and small, so nothing bounds them but the socket. */
+/** One event a line, until the client or the host goes. A client that does not read gets what `events` keeps for it. */
 async function streamEvents(service: LocalService, outgoing: ServerResponse): Promise<void> {
   const gone = new AbortController();
   outgoing.on('close', () => gone.abort());
   outgoing.writeHead(200, { 'content-type': 'application/x-ndjson' });
   outgoing.flushHeaders();
-  for await (const event of service.events(gone.signal)) outgoing.write(`${JSON.stringify(event)}\n`);
+  for await (const event of service.events(gone.signal)) {
+    if (outgoing.write(`${JSON.stringify(event)}\n`)) continue;
+    await once(outgoing, 'drain', { signal: gone.signal }).catch(() => {});
+  }
   outgoing.end();
 }
 

@@ -2,7 +2,7 @@
  * What a host does for its callers, in process (`LocalService`) and over the socket (`RemoteService`). The public `Host` and `Vm`
  * are written against this interface alone, so that both behave the same. Not public itself.
  */
-import type { PoolMemory, VmMemory } from '../vm/types.ts';
+import type { MemoryMap, PageExplanation, PoolMemory, VmMemory } from '../vm/types.ts';
 import type {
   ExecRequest,
   ExitStatus,
@@ -10,6 +10,7 @@ import type {
   FileStat,
   HostEvent,
   HostInfo,
+  HostOverview,
   TerminalSize,
   VmInfo,
   VmSpec,
@@ -50,6 +51,8 @@ export type VmAction = 'start' | 'pause' | 'resume' | 'reset' | 'kill';
 export interface HostService {
   info(): Promise<HostInfo>;
   memory(): Promise<PoolMemory>;
+  /** The pool and all machines with their memory, in one answer. */
+  overview(): Promise<HostOverview>;
   /** From now on, until `signal` or the end of the host. */
   events(signal?: AbortSignal): AsyncIterableIterator<HostEvent>;
   list(): Promise<VmInfo[]>;
@@ -65,6 +68,10 @@ export interface HostService {
   /** Resolves when the guest's agent takes commands. */
   ready(vm: string): Promise<void>;
   vmMemory(vm: string): Promise<VmMemory>;
+  /** Its pages by state, in so many cells, or one for each 2 MiB. */
+  memoryMap(vm: string, cells?: number): Promise<MemoryMap>;
+  /** The page at a guest-physical address. */
+  explainPage(vm: string, address: number): Promise<PageExplanation>;
   log(vm: string): Promise<Uint8Array>;
   exec(vm: string, request: ExecRequest): Promise<GuestProcess>;
   attach(vm: string, replayBytes: number): Promise<ConsoleAttachment>;

@@ -1,8 +1,9 @@
 /** A machine of a host, as its user holds it: a name and a set of verbs. It keeps no state of its own; the host is asked. */
-import type { VmMemory } from '../vm/types.ts';
+import type { MemoryMap, PageExplanation, VmMemory } from '../vm/types.ts';
 import { VmConsole } from './console.ts';
 import { Exec, type ExecOptions } from './exec.ts';
 import { VmFiles } from './files.ts';
+import { parsePageAddress } from './page-address.ts';
 import type { VmInfo } from './protocol.ts';
 import type { HostService } from './service.ts';
 
@@ -77,6 +78,23 @@ export class Vm implements AsyncDisposable {
   /** Its memory by state, in bytes. */
   memory(): Promise<VmMemory> {
     return this.#service.vmMemory(this.id);
+  }
+
+  /**
+   * Its RAM by state, in so many cells, or one for each 2 MiB. Read while it runs, so near and not exact.
+   * @throws ShoalError `wrong-state` when it has no memory now.
+   */
+  memoryMap(options: { cells?: number } = {}): Promise<MemoryMap> {
+    return this.#service.memoryMap(this.id, options.cells);
+  }
+
+  /**
+   * Why one page is, or is not, shared, and who else has its frame. `address` is guest-physical: a number, `0x80200000`, or `page:512`, counted
+   * from the begin of RAM.
+   * @throws ShoalError `bad-argument` for what is no address of its RAM, `wrong-state` when it has no memory now.
+   */
+  async explainPage(address: number | string): Promise<PageExplanation> {
+    return this.#service.explainPage(this.id, parsePageAddress(address));
   }
 
   /** Runs a command: text by `sh -c`, a list as it is. */

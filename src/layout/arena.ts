@@ -2,7 +2,7 @@
  * The arena: one shared WebAssembly.Memory (wasm32, at most 4 GiB) that holds every guest frame and every table.
  *
  *   0x000000  never used: frame 0 means "none", and a null address faults nobody's data
- *   0x010000  control page of host-memory (mutexes, counters), then scratch of the memory worker
+ *   0x010000  control page of host-memory (mutexes, counters)
  *   0x020000  thread blocks, one per vCPU thread (thread-block.ts)
  *   0x220000  tables of host-memory: VM table, chunk table, frame table, table pages
  *             decode caches, one per vCPU thread (read by the interpreter)
@@ -15,8 +15,6 @@ export const CHUNK_FRAMES = 512;
 export const CHUNK_SIZE = 2 * 1024 * 1024;
 
 export const CONTROL_PAGE = 0x1_0000;
-/** Where the memory worker's kernels put what they find (page-kernels.ts): 32 KiB that nobody else uses. */
-export const KERNEL_SCRATCH = 0x1_8000;
 export const THREAD_BLOCKS = 0x2_0000;
 export const THREAD_BLOCK_SIZE = 0x2_0000;
 export const MAX_THREADS = 16;

@@ -1,195 +1,232 @@
 /**
- * The loop of the memory worker: passes over the memory of all VMs, and what they are for.
+ * The loop of the memory worker, and what it is made of.
  *
- *   pass   advance each VM's write clock → wait until what is not written since counts as quiet → look at its leaves
- *          → owners carry out what was nominated → chunks that became sparse are emptied
+ *   short of memory   → reclaim, until there is enough
+ *   time for a pass   → advance each VM's write clock, wait until what is not written since counts as quiet, look at all leaves:
+ *                       equal pages and zeros are nominated, and what idle VMs do not use
+ *   otherwise         → empty sparse chunks, and sleep
  *
  * It owns no page. It blocks nobody but itself, except that tables which it is reading are freed a moment later.
  */
 import { LEAF_PAGES } from '../guest-memory/page-entry.ts';
-import { nextLeaf, ownLeafAt } from '../guest-memory/table-walk.ts';
-import { lifeOf } from '../host-memory/accounts.ts';
 import type { HostMemory } from '../host-memory/index.ts';
-import { beginReading, endReading, READER_WORKER } from '../host-memory/readers.ts';
-import { VM_ALIVE, VM_DOMAIN, VM_EPOCH, VM_PRIVATE, VM_STATE, WORKER_COUNT_NAMES, WORKER_COUNTS } from '../host-memory/tables.ts';
+import { FREE_FRAMES, RELEASING_FRAMES, WORKER_COUNT_NAMES, WORKER_COUNTS } from '../host-memory/tables.ts';
 import { Compaction } from '../page-fusion/compaction.ts';
 import { Fusion } from '../page-fusion/fusion.ts';
-import { NOMINATION, vmOfLife } from '../vm/nominations.ts';
+import { StoreWriter, SwapFileDevice, storeCounters } from '../page-store/index.ts';
+import { Costs } from '../reclaim/costs.ts';
+import { IdleVms } from '../reclaim/idle-vms.ts';
+import { ImagePages } from '../reclaim/image-pages.ts';
+import { Parking } from '../reclaim/parking.ts';
+import { Reclaim } from '../reclaim/reclaim.ts';
+import { Watermarks } from '../reclaim/watermarks.ts';
 import { Nominator } from '../vm/nominator.ts';
+import { ageVm, livingVms, visitLeaves } from '../vm/vm-survey.ts';
+import { Decisions } from './decisions.ts';
+import type { WorkerMessage, WorkerOrder } from './messages.ts';
 import { Pace } from './pace.ts';
 import type { SharedSettings } from './settings.ts';
+import type { MemoryWorkerSetup } from './thread.ts';
 
 /** Leaves that are looked at between two looks at outcomes, share of the core, and readers' phase. */
 const LEAVES_AT_ONCE = 8;
 /** Nominations under way above which a pass waits. */
 const BACKLOG_MAX = 512;
-/** Leaves that one nomination ages. */
-const AGED_LEAVES = 64;
 /** How often the worker looks whether something has changed, ms. */
 const LOOK_MS = 500;
-/** Growth of private memory that is worth a pass before its time, as a share of the pool. */
+/** Growth of memory in use that is worth a pass before its time, as a share of the pool. */
 const GROWTH_SHARE = 1 / 64;
+/** What a VM does not use is taken from it when it has been idle for so long, ms. */
+const IDLE_MS = 5000;
+/** With nothing to reclaim, and VMs that wait, it is tried again after so long, ms. */
+const EXHAUSTED_AGAIN_MS = 100;
 
 type CountName = (typeof WORKER_COUNT_NAMES)[number];
+
+export interface MemoryWorkerOptions {
+  readonly host: HostMemory;
+  readonly setup: MemoryWorkerSetup;
+  readonly settings: SharedSettings;
+  readonly send: (message: WorkerMessage) => void;
+  /** The next order of the main thread. */
+  readonly receive: () => WorkerOrder | undefined;
+}
 
 export class MemoryWorker {
   readonly #host: HostMemory;
   readonly #settings: SharedSettings;
+  readonly #storeTable: SharedArrayBuffer;
+  readonly #store: StoreWriter;
   readonly #nominator: Nominator;
   readonly #fusion: Fusion;
   readonly #compaction: Compaction;
+  readonly #parking: Parking;
+  readonly #reclaim: Reclaim;
+  readonly #watermarks: Watermarks;
+  readonly #idle: IdleVms;
+  readonly #imagePages: ImagePages;
+  readonly #receive: () => WorkerOrder | undefined;
   readonly #pace: Pace;
+  readonly #decisions: Decisions;
   #passes = 0;
-  #privateAtPass = 0;
+  #inUseAtPass = 0;
+  /** When a pass is due, ms. */
+  #nextPass = 0;
+  /** Until when reclaim is not tried again, ms. */
+  #exhaustedUntil = 0;
 
-  constructor(host: HostMemory, nominations: readonly SharedArrayBuffer[], settings: SharedSettings) {
+  constructor({ host, setup, settings, send, receive }: MemoryWorkerOptions) {
+    const { store, nominations } = setup;
     this.#host = host;
+    this.#receive = receive;
     this.#settings = settings;
+    this.#storeTable = store.table;
+    this.#store = new StoreWriter({ host, table: store.table, ...(store.swap && { swap: new SwapFileDevice(store.swap) }) });
     this.#nominator = new Nominator(host, nominations, () => settings.stopped);
     this.#fusion = new Fusion(host, this.#nominator);
     this.#compaction = new Compaction(host, this.#nominator);
+    const costs = new Costs();
+    this.#parking = new Parking(host, this.#nominator, this.#store, costs);
+    this.#watermarks = new Watermarks(host);
+    this.#idle = new IdleVms(host);
+    this.#imagePages = new ImagePages(host);
     this.#pace = new Pace(host, settings);
+    this.#decisions = new Decisions(send);
+    this.#reclaim = new Reclaim({
+      host,
+      nominator: this.#nominator,
+      fusion: this.#fusion,
+      parking: this.#parking,
+      costs,
+      watermarks: this.#watermarks,
+      stopped: () => settings.stopped,
+      decided: (life, way, pages, reason) => this.#decisions.note(life, way, pages, reason),
+      releaseUnmapped: () => this.#imagePages.releaseAll(),
+    });
   }
 
   /** Returns when the pool closes. */
   run(): void {
-    let nextPass = 0;
     while (!this.#settings.stopped) {
       const now = performance.now();
-      if (this.#hasGrown()) {
-        this.#pace.hurry();
-        nextPass = Math.min(nextPass, now + this.#settings.targetMs);
-      }
-      if (now < nextPass) {
+      this.#listen();
+      this.#store.collect();
+      if (now >= this.#exhaustedUntil && this.#watermarks.missing > 0) this.#relieve();
+      else if (now >= this.#dueAt(now)) this.#pass();
+      else {
         this.#compaction.run();
         this.#publish();
-        this.#pace.sleep(Math.min(LOOK_MS, nextPass - now));
-        continue;
+        this.#pace.sleep(Math.min(LOOK_MS, this.#nextPass - now));
       }
-      const before = this.#won();
-      const looked = this.#pass();
-      nextPass = performance.now() + this.#pace.afterPass(looked, this.#won() - before);
     }
   }
 
-  #won(): number {
-    return this.#fusion.counts.zeroed + this.#fusion.merging.counts.merged;
+  #relieve(): void {
+    const { won, exhausted } = this.#reclaim.relieve();
+    this.#publish();
+    // More may be had when guests have moved on, or pages have become quiet.
+    if (exhausted && won <= 0) this.#exhaustedUntil = performance.now() + EXHAUSTED_AGAIN_MS;
   }
 
-  #privateFrames(): number {
-    const { words, map } = this.#host;
-    let frames = 0;
-    for (let vm = 0; vm < map.vmCountMax; vm++) {
-      const entry = this.#host.vmEntry(vm);
-      if (words[entry + VM_STATE] === VM_ALIVE) frames += words[entry + VM_PRIVATE];
+  get #inUse(): number {
+    const { words, frameCount } = this.#host;
+    return frameCount - Atomics.load(words, FREE_FRAMES) - Atomics.load(words, RELEASING_FRAMES);
+  }
+
+  /** When the next pass begins: sooner if much has come since the last one. */
+  #dueAt(now: number): number {
+    const grown = this.#inUse - this.#inUseAtPass;
+    if (grown > Math.max(256, this.#host.frameCount * GROWTH_SHARE)) {
+      this.#pace.hurry();
+      this.#nextPass = Math.min(this.#nextPass, now + this.#settings.targetMs);
+      this.#inUseAtPass = this.#inUse;
     }
-    return frames;
+    return this.#nextPass;
   }
 
-  #hasGrown(): boolean {
-    const grown = this.#privateFrames() - this.#privateAtPass;
-    return grown > Math.max(256, this.#host.frameCount * GROWTH_SHARE);
-  }
-
-  /** Slots and lives of all VMs, those that came last first: what is new has most to merge. */
-  #lives(): number[] {
-    const lives: number[] = [];
-    for (let vm = 0; vm < this.#host.map.vmCountMax; vm++)
-      if (this.#host.words[this.#host.vmEntry(vm) + VM_STATE] === VM_ALIVE) lives.push(lifeOf(this.#host, vm));
-    return lives.reverse();
-  }
-
-  /** One look at all memory. Pages that were looked at. */
-  #pass(): number {
-    const lives = this.#lives();
+  /** One look at all memory. */
+  #pass(): void {
+    const lives = livingVms(this.#host);
     this.#fusion.beginPass(new Set(lives));
-    this.#privateAtPass = this.#privateFrames();
-    for (const life of lives) this.#age(life);
-    if (!this.#nominator.settle()) return 0;
+    for (const life of lives) ageVm(this.#host, this.#nominator, life);
+    this.#idle.look(lives, performance.now());
+    if (!this.#nominator.settle()) return;
     this.#waitQuiet();
+    if (this.#watermarks.missing > 0) return;
     this.#pace.begin();
+    const before = this.#fusion.won;
     let looked = 0;
     for (const life of lives) looked += this.#look(life);
     this.#nominator.settle();
     this.#fusion.merging.releaseReserves();
+    const won = this.#fusion.won - before;
+    if (won > 0) this.#decisions.note(-1, 'share', won, 'equal pages and pages of zeros');
+    this.#imagePages.releaseStale();
     this.#compaction.run();
-    this.#privateAtPass = this.#privateFrames();
+    this.#inUseAtPass = this.#inUse;
     this.#passes++;
     this.#publish();
-    return looked;
+    this.#nextPass = performance.now() + this.#pace.afterPass(looked, won);
   }
 
   #waitQuiet(): void {
     const end = performance.now() + this.#settings.quietMs;
-    for (let left = this.#settings.quietMs; left > 0 && !this.#settings.stopped; left = end - performance.now())
+    while (!this.#settings.stopped && this.#watermarks.missing === 0) {
+      const left = end - performance.now();
+      if (left <= 0) return;
       this.#pace.sleep(Math.min(left, LOOK_MS));
-  }
-
-  #isThere(life: number): boolean {
-    const entry = this.#host.vmEntry(vmOfLife(life));
-    return this.#host.words[entry + VM_STATE] === VM_ALIVE && lifeOf(this.#host, vmOfLife(life)) === life;
-  }
-
-  /** The write clock of the VM advances, and none of its pages is young any more. */
-  #age(life: number): void {
-    beginReading(this.#host, READER_WORKER);
-    let epoch = 1;
-    for (let leaf = nextLeaf(this.#host, vmOfLife(life), 0); leaf >= 0; ) {
-      const end = leaf + AGED_LEAVES;
-      this.#nominator.nominate({
-        kind: NOMINATION.age,
-        vm: life,
-        page: leaf * LEAF_PAGES,
-        identity: end * LEAF_PAGES,
-        argument: epoch,
-      });
-      epoch = 0;
-      leaf = nextLeaf(this.#host, vmOfLife(life), end);
     }
-    endReading(this.#host, READER_WORKER);
   }
 
+  /** Looks at all of a VM; pages that were looked at. */
   #look(life: number): number {
-    const host = this.#host;
-    const slot = vmOfLife(life);
-    const account = host.vmEntry(slot);
+    const isIdle = this.#idle.idleMs(life, performance.now()) >= IDLE_MS;
+    const droppedBefore = this.#parking.counts.dropped;
     let looked = 0;
     for (let leaf = 0; leaf >= 0 && !this.#settings.stopped; ) {
-      beginReading(host, READER_WORKER);
-      if (this.#isThere(life)) {
-        const vm = { life, domain: host.words[account + VM_DOMAIN], epoch: Atomics.load(host.words, account + VM_EPOCH) };
-        for (let i = 0; i < LEAVES_AT_ONCE && leaf >= 0; i++) {
-          leaf = nextLeaf(host, slot, leaf);
-          if (leaf < 0) break;
-          const at = ownLeafAt(host, slot, leaf);
-          if (at !== 0) this.#fusion.visit(vm, leaf, at);
-          looked += LEAF_PAGES;
-          leaf++;
-        }
-      } else leaf = -1;
-      endReading(host, READER_WORKER);
+      leaf = visitLeaves(this.#host, life, leaf, isIdle ? 1 : LEAVES_AT_ONCE, (vm, number, at) => {
+        this.#fusion.visit(vm, number, at);
+        if (isIdle) this.#parking.collect(vm, number, at);
+        looked += LEAF_PAGES;
+      });
+      if (isIdle && leaf >= 0) this.#parking.put(life, ['drop']);
       this.#nominator.exchange();
       if (this.#nominator.backlog > BACKLOG_MAX) this.#nominator.settle(BACKLOG_MAX / 2);
       this.#pace.keep();
     }
+    const dropped = this.#parking.counts.dropped - droppedBefore;
+    if (dropped > 0) this.#decisions.note(life, 'drop', dropped, 'idle, and has not used these pages of its images');
     return looked;
+  }
+
+  /** What the main thread has to say; it rings. */
+  #listen(): void {
+    for (let order = this.#receive(); order; order = this.#receive()) {
+      if (order.kind === 'images') this.#imagePages.setImages(order.images);
+    }
   }
 
   #publish(): void {
     const { counts, merging } = this.#fusion;
-    const values: Partial<Record<CountName, number>> = {
+    const stored = storeCounters(this.#storeTable);
+    const values: Record<CountName, number> = {
       passes: this.#passes,
       read: counts.read,
       zeroed: counts.zeroed,
       compared: merging.counts.compared,
       merged: merging.counts.merged,
-      refused: merging.counts.refused,
+      refused: merging.counts.refused + this.#parking.counts.refused,
       moved: this.#compaction.moved,
+      dropped: this.#parking.counts.dropped,
+      compressed: this.#parking.counts.compressed,
+      swapped: this.#parking.counts.swapped,
       cpuMs: Math.round(this.#pace.cpuMs),
+      storeBytes: stored.compressedBytes,
+      storeFrames: stored.storeFrames,
+      swapBlocks: stored.swappedPages,
+      swapCapacity: stored.swapBlocks,
     };
-    for (const [i, name] of WORKER_COUNT_NAMES.entries()) {
-      const value = values[name];
-      if (value !== undefined) Atomics.store(this.#host.words, WORKER_COUNTS + i, value);
-    }
+    for (const [i, name] of WORKER_COUNT_NAMES.entries()) Atomics.store(this.#host.words, WORKER_COUNTS + i, values[name]);
+    this.#decisions.send();
   }
 }

@@ -1,9 +1,11 @@
 /** Entry of the memory worker's thread. Idle priority: guests go first. */
 import { readlinkSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
-import { workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { assert } from '../base/assert.ts';
 import { HostMemory } from '../host-memory/index.ts';
 import { MemoryWorker } from './memory-worker.ts';
+import type { WorkerOrder } from './messages.ts';
 import { SharedSettings } from './settings.ts';
 import type { MemoryWorkerSetup } from './thread.ts';
 
@@ -17,6 +19,14 @@ function lowerPriority(): void {
   }
 }
 
+assert(parentPort, 'the memory worker is a worker');
+const port = parentPort as unknown as MessagePort;
 const setup = workerData as MemoryWorkerSetup;
 lowerPriority();
-new MemoryWorker(HostMemory.attach(setup.memory, setup.map), setup.nominations, new SharedSettings(setup.settings)).run();
+new MemoryWorker({
+  host: HostMemory.attach(setup.memory, setup.map),
+  setup,
+  settings: new SharedSettings(setup.settings),
+  send: (message) => port.postMessage(message),
+  receive: () => receiveMessageOnPort(port)?.message as WorkerOrder | undefined,
+}).run();

@@ -10,9 +10,10 @@
 import { ENTRY_STAMP, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, ROM, SHARED, stateOf } from '../guest-memory/page-entry.ts';
 import { isFrame } from '../guest-memory/table-walk.ts';
 import type { HostMemory } from '../host-memory/index.ts';
-import { KERNEL_SCRATCH } from '../layout/arena.ts';
+import { SCRATCH_BYTES } from '../layout/arena.ts';
 import { N_OUTCOME, NOMINATION, NOMINATION_DONE } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
+import type { SurveyedVm } from '../vm/vm-survey.ts';
 import { DomainKeys } from './domain-keys.ts';
 import { Merging } from './merging.ts';
 import { FrameRecords, RECORD_PRIVATE } from './records.ts';
@@ -23,14 +24,6 @@ const PATIENCE_MASK = 0x07;
 const MERGED = 0x80;
 /** Passes. */
 const FORGIVEN_AFTER = 16;
-
-/** The VM whose leaf is looked at. */
-export interface ScannedVm {
-  /** Slot and life. */
-  readonly life: number;
-  readonly domain: number;
-  readonly epoch: number;
-}
 
 export interface FusionCounts {
   /** Pages whose bytes were read. */
@@ -47,11 +40,14 @@ export class Fusion {
   readonly #keys = new DomainKeys();
   /** By life: for each leaf 512 bytes, how patient to be with a page, and whether it was merged. */
   readonly #pages = new Map<number, Map<number, Uint8Array>>();
+  /** Where the kernel puts a hash: the last words of this thread's scratch area. */
+  readonly #hashAt: number;
   #pass = 0;
 
   constructor(host: HostMemory, nominator: Nominator) {
     this.#host = host;
     this.#nominator = nominator;
+    this.#hashAt = host.map.scratch + (host.map.threadCount + 1) * SCRATCH_BYTES - 8;
     this.records = new FrameRecords(host);
     this.merging = new Merging(host, nominator, this.records, (life, page) => {
       this.#notesOf(life, Math.floor(page / LEAF_PAGES))[page % LEAF_PAGES] |= MERGED;
@@ -62,6 +58,11 @@ export class Fusion {
     });
   }
 
+  /** Pages that came to need no frame of their own. */
+  get won(): number {
+    return this.counts.zeroed + this.merging.counts.merged;
+  }
+
   /** A pass over these VMs begins: what is remembered of others goes. */
   beginPass(lives: ReadonlySet<number>): void {
     this.#pass++;
@@ -69,7 +70,7 @@ export class Fusion {
   }
 
   /** Looks at one leaf, at `leafAt` in the arena's words. Between `beginReading` and `endReading`. */
-  visit(vm: ScannedVm, leaf: number, leafAt: number): void {
+  visit(vm: SurveyedVm, leaf: number, leafAt: number): void {
     const { words } = this.#host;
     let notes: Uint8Array | undefined;
     for (let i = 0; i < LEAF_PAGES; i++) {
@@ -104,21 +105,21 @@ export class Fusion {
     return this.#pass % (1 << (notes[i] & PATIENCE_MASK)) !== 0;
   }
 
-  #read(vm: ScannedVm, page: number, at: number, entry: number, stamp: number): void {
+  #read(vm: SurveyedVm, page: number, at: number, entry: number, stamp: number): void {
     const { words, kernels } = this.#host;
     const frame = frameOf(entry);
     this.counts.read++;
     const isZero = kernels.isZeroFrame(frame);
     const key = this.#keys.of(vm.domain);
-    if (!isZero) kernels.hashFrame(frame, key.low, key.high, KERNEL_SCRATCH);
+    if (!isZero) kernels.hashFrame(frame, key.low, key.high, this.#hashAt);
     // Written meanwhile, or another's by now: then what was read is nothing.
     if (Atomics.load(words, at + ENTRY_STAMP) !== stamp || frameOf(Atomics.load(words, at)) !== frame) return;
     if (isZero) {
       this.#nominator.nominate({ kind: NOMINATION.zero, vm: vm.life, page, identity: PRIVATE | frame, stamp });
       return;
     }
-    const hashLow = words[KERNEL_SCRATCH / 4];
-    const hashHigh = words[KERNEL_SCRATCH / 4 + 1];
+    const hashLow = words[this.#hashAt / 4];
+    const hashHigh = words[this.#hashAt / 4 + 1];
     this.records.set(frame, RECORD_PRIVATE, hashLow, hashHigh, stamp, vm.life, page);
     const found = this.records.find(hashLow, hashHigh, frame);
     if (found === 0 || !this.merging.merge({ vm: vm.life, page, frame, stamp }, found)) this.records.insert(frame);

@@ -2,4 +2,11 @@
 export { StoreReader } from './store-reader.ts';
 export { createStoreTable, isStoreHandle, storeCounters } from './store-table.ts';
 export { StoreWriter } from './store-writer.ts';
-export { createSwapFile, type OpenSwapFile, type SwapFile, SwapFileDevice, type SwapOptions } from './swap-file.ts';
+export {
+  createSwapFile,
+  type OpenSwapFile,
+  type StoreSetup,
+  type SwapFile,
+  SwapFileDevice,
+  type SwapOptions,
+} from './swap-file.ts';

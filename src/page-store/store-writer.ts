@@ -214,6 +214,12 @@ export class StoreWriter {
     this.#giveSlot(slot);
   }
 
+  /** Bytes that the page takes in the arena: 0 for one that is in the swap file. */
+  bytesOf(handle: number): number {
+    const at = t.slotWord(t.slotOfHandle(handle));
+    return t.kindOf(this.#words[at]) === t.COMPRESSED ? this.#words[at + t.SLOT_LENGTH] : 0;
+  }
+
   /** Calls `visit` for every frame that the store has a reference of. For audits. */
   eachFrame(visit: (frame: number) => void): void {
     this.#objects.eachFrame(visit);

@@ -25,6 +25,13 @@ export interface SwapFile {
   readonly blocks: number;
 }
 
+/** The page store of a pool, as it is handed to threads. */
+export interface StoreSetup {
+  /** What `createStoreTable` gave. */
+  readonly table: SharedArrayBuffer;
+  readonly swap: SwapFile | null;
+}
+
 export interface OpenSwapFile extends SwapFile {
   /** On the thread that made it, when nobody uses it any more. */
   close(): void;

@@ -13,7 +13,9 @@ export interface Platform {
   residentBytesOfArena(memory: WebAssembly.Memory): number;
   /** Resident bytes of the whole process. */
   residentBytesOfProcess(): number;
-  /** Monotonic, in milliseconds. */
+  /** A number from 0 to `limit` − 1 that nobody can guess. */
+  randomBelow(limit: number): number;
+  /** Monotonic, in milliseconds, the same for all threads. */
   nowMs(): number;
   /** Blocks while `words[index] === value`, at most `timeoutMs`; returns at once when it differs. */
   waitWhile(words: Int32Array, index: number, value: number, timeoutMs?: number): void;

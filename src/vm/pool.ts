@@ -7,25 +7,35 @@ import { Worker } from 'node:worker_threads';
 import { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
 import { DECODE_CACHE_BYTES } from '../cpu/index.ts';
 import { createLayer, ImageStore, IoThread, type LayerFile, type SharedImage } from '../disk/index.ts';
-import { DOMAIN_MAX, HostMemory } from '../host-memory/index.ts';
+import { DOMAIN_MAX, type HostCounters, HostMemory } from '../host-memory/index.ts';
 import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
-import { createStoreTable, createSwapFile, type OpenSwapFile, type SwapFile } from '../page-store/index.ts';
+import { createStoreTable, createSwapFile, type OpenSwapFile, type StoreSetup } from '../page-store/index.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
+import { ManagerAccount } from './manager-account.ts';
+import { MemoryView, type SeenVm } from './memory-view.ts';
 import { createNominations } from './nominations.ts';
+import { PoolEvents } from './pool-events.ts';
 import { createRequestQueue, RequestSender } from './request-queue.ts';
-import type { OpenPool, PoolEvent, PoolInternals, PoolMemory, VmConfig, VmHandle, VmPoolOptions } from './types.ts';
+import type {
+  MemoryMap,
+  OpenPool,
+  PageExplanation,
+  PoolEvent,
+  PoolInternals,
+  PoolMemory,
+  VmConfig,
+  VmHandle,
+  VmPoolOptions,
+} from './types.ts';
 import type { DiskSpec, FromThread, MachineSpec, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
-import { PoolVm } from './vm-handle.ts';
+import { NO_SLOT, PoolVm } from './vm-handle.ts';
 
 /** An empty pool collects its garbage so long after its last VM went, ms. */
 const COLLECT_AFTER_MS = 1000;
 const POOL_BYTES_MIN = 16 * CHUNK_SIZE;
 /** Bound of a vCPU thread's young heap: it makes little garbage, and unbounded keeps tens of MiB of it. */
 const YOUNG_HEAP_MB = 4;
-
-/** What can be posted to a thread. */
-const swapFileOf = ({ file, blocks }: OpenSwapFile): SwapFile => ({ file, blocks });
 
 interface Thread {
   readonly worker: Worker;
@@ -58,7 +68,7 @@ export async function openVmPool(options: VmPoolOptions): Promise<OpenPool> {
     decodeCacheBytes: DECODE_CACHE_BYTES,
     ...(options.overCommit && { overCommit: options.overCommit }),
   });
-  const swap = options.swap && createSwapFile(options.swap);
+  const swap = options.swap ? createSwapFile(options.swap) : null;
   try {
     return await ThreadPool.open(host, threadCount, swap);
   } catch (error) {
@@ -73,25 +83,34 @@ class ThreadPool implements OpenPool {
   readonly #images = new ImageStore();
   readonly #threads: Thread[] = [];
   readonly #nominations: readonly SharedArrayBuffer[];
-  readonly #store: SharedArrayBuffer;
-  readonly #swap: OpenSwapFile | undefined;
+  readonly #swap: OpenSwapFile | null;
+  readonly #store: StoreSetup;
   readonly #entries = new Map<number, Entry>();
   readonly #domains = new Map<string, number>();
   /** Waiting for 'created' or 'removed' of a VM. */
   readonly #answers = new Map<number, { resolve(): void; reject(error: Error): void }>();
   readonly #exhaustion = new ExhaustionWatch(() => this.vms);
+  readonly #events = new PoolEvents();
+  readonly #manager = new ManagerAccount();
+  readonly #view: MemoryView;
   #nextVm = 1;
   #closing: Promise<void> | null = null;
+  #onImages: (images: readonly SharedImage[]) => void = () => {};
 
-  private constructor(host: HostMemory, io: IoThread, threadCount: number, swap: OpenSwapFile | undefined) {
+  private constructor(host: HostMemory, io: IoThread, threadCount: number, swap: OpenSwapFile | null) {
     this.#host = host;
     this.#swap = swap;
-    this.#store = createStoreTable(host.frameCount, swap?.blocks ?? 0);
+    this.#store = {
+      table: createStoreTable(host.frameCount, swap?.blocks ?? 0),
+      swap: swap && { file: swap.file, blocks: swap.blocks },
+    };
     this.#nominations = Array.from({ length: threadCount }, createNominations);
     this.#io = io;
+    this.#view = new MemoryView(host, this.#images, () => this.#seen());
+    this.#exhaustion.onEvent((event) => this.#events.emit(event));
   }
 
-  static async open(host: HostMemory, threadCount: number, swap: OpenSwapFile | undefined): Promise<ThreadPool> {
+  static async open(host: HostMemory, threadCount: number, swap: OpenSwapFile | null): Promise<ThreadPool> {
     const doorbells = Array.from({ length: threadCount }, (_, index) => ({
       buffer: host.memory.buffer,
       index: host.doorbell(index),
@@ -111,8 +130,11 @@ class ThreadPool implements OpenPool {
       host: this.#host,
       nominations: this.#nominations,
       store: this.#store,
-      ...(this.#swap && { swap: swapFileOf(this.#swap) }),
-      images: () => this.#images.all(),
+      events: this.#events,
+      onImages: (listener) => {
+        this.#onImages = listener;
+        listener(this.#images.all());
+      },
       vms: () =>
         [...this.#entries.values()]
           .filter(({ vm }) => vm.slot >= 0)
@@ -143,6 +165,7 @@ class ThreadPool implements OpenPool {
         layers.push(layer);
         return { image, layer };
       });
+      this.#onImages(this.#images.all());
       const requests = createRequestQueue();
       const spec: MachineSpec = {
         vm: number,
@@ -184,11 +207,23 @@ class ThreadPool implements OpenPool {
   }
 
   memory(): Promise<PoolMemory> {
-    return Promise.resolve(this.#host.poolMemory());
+    return Promise.resolve({ ...this.#host.poolMemory(), manager: this.#manager.read(this.#host) });
+  }
+
+  async memoryMap(vm: VmHandle, cells?: number): Promise<MemoryMap> {
+    return this.#view.map(this.#see(vm), cells);
+  }
+
+  async explainPage(vm: VmHandle, address: number): Promise<PageExplanation> {
+    return this.#view.explain(this.#see(vm), address);
+  }
+
+  counters(): HostCounters {
+    return this.#host.counters();
   }
 
   onEvent(listener: (event: PoolEvent) => void): () => void {
-    return this.#exhaustion.onEvent(listener);
+    return this.#events.onEvent(listener);
   }
 
   close(): Promise<void> {
@@ -202,11 +237,27 @@ class ThreadPool implements OpenPool {
 
   async #close(): Promise<void> {
     this.#exhaustion.close();
+    this.#events.close();
     await Promise.all(this.vms.map((vm) => this.removeVm(vm)));
     for (const thread of this.#threads) this.#sender(thread)({ kind: 'close' });
     await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));
     await this.#io.close();
     this.#swap?.close();
+  }
+
+  // ---- what is seen of machines ----
+
+  #seen(): SeenVm[] {
+    const seen = [...this.#entries.values()].map(({ vm: { slot, config } }) => ({ slot, ...config }));
+    return seen.filter(({ slot }) => slot !== NO_SLOT);
+  }
+
+  /** @throws ShoalError `wrong-state` when the machine has no memory now. */
+  #see(vm: VmHandle): SeenVm {
+    const { slot } = vm as PoolVm;
+    const { name, memoryBytes } = vm.config;
+    if (slot !== NO_SLOT) return { name, slot, memoryBytes };
+    throw new ShoalError('wrong-state', `“${name}” is ${vm.state} and has no memory; \`shoal start ${name}\` first.`);
   }
 
   // ---- threads ----
@@ -219,7 +270,6 @@ class ThreadPool implements OpenPool {
       io: this.#io.channels[index] as ThreadSetup['io'],
       nominations: this.#nominations[index] as SharedArrayBuffer,
       store: this.#store,
-      ...(this.#swap && { swap: swapFileOf(this.#swap) }),
     };
     const worker = new Worker(new URL('./vcpu-thread/worker.ts', import.meta.url), {
       workerData: setup,
@@ -295,6 +345,7 @@ class ThreadPool implements OpenPool {
       this.#sender(this.#threads[0] as Thread)({ kind: 'drop-image', image });
       this.#images.forget(image);
     }
+    this.#onImages(this.#images.all());
   }
 
   #domain(name: string): number {

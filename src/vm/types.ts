@@ -1,8 +1,9 @@
 /** What the layers above (`images/`, `host/`, `cli/`) see of a running machine. `VmPool` in pool.ts is the implementation. */
 
 import type { SharedImage } from '../disk/index.ts';
-import type { HostMemory } from '../host-memory/index.ts';
-import type { SwapFile, SwapOptions } from '../page-store/index.ts';
+import type { HostCounters, HostMemory } from '../host-memory/index.ts';
+import type { StoreSetup, SwapOptions } from '../page-store/index.ts';
+import type { PoolEvents } from './pool-events.ts';
 
 export type VmState = 'created' | 'running' | 'paused' | 'waiting' | 'stopped' | 'failed';
 
@@ -41,6 +42,41 @@ export interface VmMemory {
   readonly returnedBytes: number;
 }
 
+/** What the memory worker of a pool has done since the pool was opened, and what its page store holds. Counts only grow; the rest are gauges. */
+export interface ManagerCounters {
+  /** Bytes of guest pages hashed or tested for zero. */
+  readonly scannedBytes: number;
+  /** Bytes of pages compared with a page that looked equal. */
+  readonly comparedBytes: number;
+  /** CPU time of the worker, and of the owners for what it nominated, ms. */
+  readonly cpuMs: number;
+  /** Pages that were given the frame of an equal page. */
+  readonly mergedPages: number;
+  /** Pages found to be all zero and given back. */
+  readonly zeroedPages: number;
+  /** Merged pages that were written, and got a frame of their own again. */
+  readonly brokenMerges: number;
+  /** Pages moved between chunks, so that a chunk becomes free. */
+  readonly movedPages: number;
+  /** Unwritten pages of image files, dropped because the file has them. */
+  readonly droppedPages: number;
+  /** Pages put into the store compressed, and into the swap file. */
+  readonly compressedPages: number;
+  readonly swappedPages: number;
+  /** Absent pages that a guest touched, and that came back. */
+  readonly broughtPages: number;
+  /** Nominations that an owner did not carry out: the page was written, held or gone. */
+  readonly refusedNominations: number;
+  /** Whole passes over the pages of all machines. */
+  readonly passes: number;
+  /** Gauge: compressed bytes in the store, and the frames of the pool that hold them. */
+  readonly storeBytes: number;
+  readonly storeFrames: number;
+  /** Gauge: bytes in use of the swap file, and its size; 0 when there is none. */
+  readonly swapBytes: number;
+  readonly swapCapacityBytes: number;
+}
+
 export interface PoolMemory {
   readonly poolBytes: number;
   readonly promisedBytes: number;
@@ -56,6 +92,78 @@ export interface PoolMemory {
   readonly tableBytes: number;
   /** Resident memory of the host process, bytes. */
   readonly residentBytes: number;
+  readonly manager: ManagerCounters;
+}
+
+/** What the accounts of the frames say of a pool; the manager's part is the worker's. */
+export type FrameAccount = Omit<PoolMemory, 'manager'>;
+
+export type PageStateName = 'zero' | 'private' | 'shared' | 'ballooned' | 'absent';
+
+/** Pages by state; a page of ROM counts as `rom`, whatever its state. */
+export type PageCounts = Readonly<Record<PageStateName | 'rom', number>>;
+
+/** A guest's RAM by state, a cell for each `cellPages` pages from `address` on. Read while the guest runs: near, not exact. */
+export interface MemoryMap {
+  /** Guest-physical address of the first cell, as `0x…`. */
+  readonly address: string;
+  readonly pages: number;
+  readonly cellPages: number;
+  readonly cells: readonly PageCounts[];
+  readonly total: PageCounts;
+}
+
+/** A page that has the same frame. */
+export interface PageHolder {
+  readonly vm: string;
+  /** Guest-physical, as `0x…`. */
+  readonly address: string;
+}
+
+/** Why a page takes memory of its own, or does not. */
+export type PageReason =
+  | 'zero'
+  | 'ballooned'
+  | 'rom'
+  | 'written-now'
+  | 'quiet-unique'
+  | 'image-page'
+  | 'shared'
+  | 'shared-alone'
+  | 'in-image'
+  | 'in-store';
+
+/** One page of a guest as it was a moment ago: the guest was not stopped for it. */
+export interface PageExplanation {
+  readonly vm: string;
+  /** Guest-physical, as `0x…`. */
+  readonly address: string;
+  /** Number of the page in the guest's RAM. */
+  readonly page: number;
+  readonly state: PageStateName;
+  readonly reason: PageReason;
+  /** The reason in sentences. */
+  readonly explanation: string;
+  /** The write clock: the machine's epoch, the one in which the page was last written, and how many it has been quiet; null: never written. */
+  readonly epoch: number;
+  readonly writtenInEpoch: number | null;
+  readonly quietEpochs: number | null;
+  /** Its table of 512 pages: there is none, it is this machine's own, or forks share it. */
+  readonly leaf: 'none' | 'own' | 'forked';
+  /** Its frame, when it has one in the pool. References count pages, forked leaves once, and an image's cache. */
+  readonly frame: {
+    readonly number: number;
+    readonly chunk: number;
+    readonly references: number;
+    readonly generation: number;
+    /** Code in it was decoded for a hart. */
+    readonly code: boolean;
+  } | null;
+  /** The page of an image file that the frame is. */
+  readonly image: { readonly path: string; readonly offset: number } | null;
+  /** Who else has the frame, at most 64. `moreHolders`: there are more. */
+  readonly holders: readonly PageHolder[];
+  readonly moreHolders: boolean;
 }
 
 /** One byte stream to and from a guest: a virtio-console port. */
@@ -84,10 +192,28 @@ export type PoolEvent =
    */
   | { readonly kind: 'memory-exhausted'; readonly waiting: readonly string[]; readonly allWait: boolean }
   | { readonly kind: 'memory-available' }
+  /** What the memory manager decided, at most ten a second: equal ones in short succession are added up. */
+  | ManagerDecision
+  /** The swap file has no room: machines may have to wait for memory until `swap-available`. */
+  | { readonly kind: 'swap-full'; readonly capacityBytes: number }
+  | { readonly kind: 'swap-available'; readonly capacityBytes: number }
   /** This machine waits for a page that cannot be read from where it is kept; it is tried again. `reason` says what is wrong. */
   | { readonly kind: 'page-unreadable'; readonly machine: string; readonly reason: string }
   /** It could be read after all, or is not needed any more. */
   | { readonly kind: 'page-readable'; readonly machine: string };
+
+export type DecisionAction = 'zero' | 'share' | 'drop' | 'balloon' | 'compress' | 'swap' | 'move' | 'return' | 'epoch';
+
+export interface ManagerDecision {
+  readonly kind: 'decision';
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** Null: several machines, or none in particular. */
+  readonly vm: string | null;
+  readonly action: DecisionAction;
+  readonly pages: number;
+  readonly reason: string;
+}
 
 /** A machine of the pool, seen from the main thread. All methods are asynchronous; none blocks the thread. */
 export interface VmHandle {
@@ -133,11 +259,11 @@ export interface PoolInternals {
   readonly host: HostMemory;
   /** A ring for each vCPU thread: see nominations.ts. */
   readonly nominations: readonly SharedArrayBuffer[];
-  /** The page store's table: see page-store/store-table.ts. */
-  readonly store: SharedArrayBuffer;
-  readonly swap?: SwapFile;
-  /** The open images, whose pages the worker may drop. */
-  images(): readonly SharedImage[];
+  readonly store: StoreSetup;
+  /** Where the memory worker's decisions and troubles are told. */
+  readonly events: PoolEvents;
+  /** The open images, whose pages the worker may drop; `listener` is called with them now and whenever they change. */
+  onImages(listener: (images: readonly SharedImage[]) => void): void;
   /** Running VMs by their slot in host-memory's VM table. */
   vms(): readonly { readonly slot: number; readonly name: string; readonly domain: string }[];
 }
@@ -149,6 +275,12 @@ export interface VmPool extends AsyncDisposable {
   removeVm(vm: VmHandle): Promise<void>;
   readonly vms: readonly VmHandle[];
   memory(): Promise<PoolMemory>;
+  /** What memory management has cost since the pool was opened. */
+  counters(): HostCounters;
+  /** The machine's RAM by state, in `cells` cells or one for each 2 MiB. @throws ShoalError `wrong-state` when it has no memory now. */
+  memoryMap(vm: VmHandle, cells?: number): Promise<MemoryMap>;
+  /** Why one page is as it is. @throws ShoalError `bad-argument` for an address that is not RAM, `wrong-state` as above. */
+  explainPage(vm: VmHandle, address: number): Promise<PageExplanation>;
   onEvent(listener: (event: PoolEvent) => void): () => void;
   close(): Promise<void>;
 }

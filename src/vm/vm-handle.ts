@@ -9,7 +9,8 @@ import type { PortChannel, VmConfig, VmEvent, VmHandle, VmMemory, VmState } from
 import type { FromThread, ToThread } from './vcpu-thread/messages.ts';
 
 const LOG_BYTES = 256 * 1024;
-const NO_SLOT = -1;
+/** It has no memory: not started yet, or off. */
+export const NO_SLOT = -1;
 /** Turns of the event loop within which a message that was sent before now has arrived. */
 const STATE_TURNS = 3;
 
@@ -58,7 +59,7 @@ export class PoolVm implements VmHandle {
     return this.#state;
   }
 
-  /** Its slot in host-memory's VM table, or -1 while it has no memory. */
+  /** Its place in the pool's VM table while it has memory, else NO_SLOT. */
   get slot(): number {
     return this.#slot;
   }

@@ -69,7 +69,7 @@ export class Fn<r extends T | null = T | null> implements Callee<r> {
 
   /** Bytes as they are; for what this class has no method for. */
   raw(...bytes: readonly number[]): void {
-    for (const byte of bytes) this.code.push(byte);
+    this.code.push(...bytes);
   }
 
   set<t extends T>(local: Local<t>, value: V<t>): void {

@@ -11,7 +11,11 @@ import { PassThrough } from 'node:stream';
 import { ShoalError } from '../../src/base/errors.ts';
 import type { AgentProcess, GuestAgent } from '../../src/host/guest-agent.ts';
 import type { ExecRequest, FileEntry, FileStat } from '../../src/host/protocol.ts';
+import type { HostCounters } from '../../src/host-memory/index.ts';
 import type {
+  ManagerCounters,
+  MemoryMap,
+  PageExplanation,
   PoolEvent,
   PoolMemory,
   PortChannel,
@@ -22,6 +26,26 @@ import type {
   VmPool,
   VmState,
 } from '../../src/vm/types.ts';
+
+const NOTHING_MANAGED: ManagerCounters = {
+  scannedBytes: 0,
+  comparedBytes: 0,
+  cpuMs: 0,
+  mergedPages: 0,
+  zeroedPages: 0,
+  brokenMerges: 0,
+  movedPages: 0,
+  droppedPages: 0,
+  compressedPages: 0,
+  swappedPages: 0,
+  broughtPages: 0,
+  refusedNominations: 0,
+  passes: 0,
+  storeBytes: 0,
+  storeFrames: 0,
+  swapBytes: 0,
+  swapCapacityBytes: 0,
+};
 
 export class FakePool implements VmPool {
   readonly machines = new Set<FakeVm>();
@@ -42,6 +66,9 @@ export class FakePool implements VmPool {
     this.machines.delete(vm as FakeVm);
   }
 
+  /** What a test wants the pool to say of its memory, beside nothing. */
+  account: Partial<PoolMemory> = {};
+
   async memory(): Promise<PoolMemory> {
     return {
       poolBytes: 2 ** 30,
@@ -51,7 +78,45 @@ export class FakePool implements VmPool {
       framesByState: { private: 0, shared: 0, handy: 0, free: 0 },
       tableBytes: 0,
       residentBytes: 0,
+      manager: NOTHING_MANAGED,
+      ...this.account,
     };
+  }
+
+  /** Every fake machine has one written page, its second. */
+  async memoryMap(vm: VmHandle, cells = 1): Promise<MemoryMap> {
+    const pages = vm.config.memoryBytes / 4096;
+    const cellPages = Math.ceil(pages / cells);
+    const none = { zero: cellPages, private: 0, shared: 0, ballooned: 0, absent: 0, rom: 0 };
+    const list = Array.from({ length: Math.ceil(pages / cellPages) }, (_, i) =>
+      i === 0 ? { ...none, zero: cellPages - 1, private: 1 } : none,
+    );
+    return { address: '0x80000000', pages, cellPages, cells: list, total: { ...none, zero: pages - 1, private: 1 } };
+  }
+
+  async explainPage(vm: VmHandle, address: number): Promise<PageExplanation> {
+    const page = (address - 0x8000_0000) / 4096;
+    if (page < 0) throw new ShoalError('bad-argument', `“${vm.config.name}” has no RAM at 0x${address.toString(16)}.`);
+    return {
+      vm: vm.config.name,
+      address: `0x${address.toString(16)}`,
+      page,
+      state: 'shared',
+      reason: 'shared',
+      explanation: 'Its frame is shared: 1 other holder has it too. A write gives this machine a copy.',
+      epoch: 9,
+      writtenInEpoch: 4,
+      quietEpochs: 5,
+      leaf: 'own',
+      frame: { number: 77_777, chunk: 12, references: 2, generation: 3, code: false },
+      image: null,
+      holders: [{ vm: 'other', address: '0x80400000' }],
+      moreHolders: false,
+    };
+  }
+
+  counters(): HostCounters {
+    return { locksTaken: 0, systemCalls: 0, returnedBytes: 0, givenRuns: 0 };
   }
 
   readonly #listeners = new Set<(event: PoolEvent) => void>();
@@ -120,6 +185,9 @@ export class FakeVm implements VmHandle {
     this.#end('stopped');
   }
 
+  /** What a test wants it to say of its memory, beside zeros. */
+  account: Partial<VmMemory> = {};
+
   async memory(): Promise<VmMemory> {
     const none = {
       privateBytes: 0,
@@ -130,7 +198,7 @@ export class FakeVm implements VmHandle {
       tableBytes: 0,
       returnedBytes: 0,
     };
-    return { promisedBytes: this.config.memoryBytes, zeroBytes: this.config.memoryBytes, ...none };
+    return { promisedBytes: this.config.memoryBytes, zeroBytes: this.config.memoryBytes, ...none, ...this.account };
   }
 
   async openPort(): Promise<PortChannel> {

@@ -15,6 +15,9 @@ const PAGE_CHANGE = 'src/guest-memory/page-change.ts';
 const GUEST_MEMORY = 'src/guest-memory/guest-memory.ts';
 const LIFE = 'src/guest-memory/life.ts';
 const BALLOON = 'src/guest-memory/balloon.ts';
+const NOMINATED = 'src/guest-memory/nominated.ts';
+const ABSENT_PAGES = 'src/guest-memory/absent-pages.ts';
+const PLACEMENT = 'src/host-memory/placement.ts';
 const FRAME_TABLE = 'src/host-memory/frame-table.ts';
 
 export const MUTANTS: readonly Mutant[] = [
@@ -65,7 +68,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a held page ballooned',
     file: BALLOON,
-    find: `if (guest.holds.isHeld(page)) return false;`,
+    find: `if (guest.holds.isHeld(page)) continue;`,
     replace: ``,
   },
   {
@@ -83,12 +86,35 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a balloon page counted twice',
     file: BALLOON,
-    find: `if (state === BALLOONED || (entry & ROM) !== 0) return false;`,
-    replace: `if ((entry & ROM) !== 0) return false;
-  if (state === BALLOONED) {
-    Atomics.add(guest.words, guest.account + 6, 1);
-    return true;
-  }`,
+    find: `if (state === BALLOONED || (entry & ROM) !== 0) continue;`,
+    replace: `if ((entry & ROM) !== 0) continue;
+    if (state === BALLOONED) {
+      Atomics.add(guest.words, guest.account + 6, 1);
+      continue;
+    }`,
+  },
+  {
+    name: 'a balloon list whose doubles stay',
+    file: BALLOON,
+    find: `if (state === BALLOONED || (entry & ROM) !== 0) continue;`,
+    replace: `if ((entry & ROM) !== 0) continue;
+    if (state === BALLOONED) {
+      changed.add(page);
+      continue;
+    }`,
+  },
+  {
+    name: 'a balloon list that frees before its grants are gone',
+    file: BALLOON,
+    find: `  const grantsDropped = pages.length >= DROP_ALL_PAGES;
+  if (grantsDropped) guest.tlb?.dropAll();`,
+    replace: `  const grantsDropped = pages.length >= DROP_ALL_PAGES;`,
+  },
+  {
+    name: 'surplus of a balloon lost from its chain',
+    file: 'src/host-memory/allocation.ts',
+    find: `chainLink(words[entry + VM_SURPLUS])`,
+    replace: `chainLink(0)`,
   },
   {
     name: 'a reference count off by one',
@@ -155,5 +181,165 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'src/host-memory/chunk-set.ts',
     find: `CLASS_FREE_FRAMES + domain * 2 + (kind === CHUNK_PRIVATE ? 0 : 1);`,
     replace: `CLASS_FREE_FRAMES + 0 * domain * kind;`,
+  },
+  // Fusion, reclaim, moving. The memory worker reads before it nominates, so what it read is what these take for granted.
+  {
+    name: 'copied first, checked later',
+    file: NOMINATED,
+    find: `  const at = quietEntry(guest, nominated);
+  if (at === 0 || !inOwnDomain(guest, target) || !hasSoleReference(guest.host, target)) return false;
+  guest.host.kernels.copyFrame(target, frameOf(nominated.identity));`,
+    replace: `  const at = sameEntry(guest, nominated);
+  if (at === 0 || !inOwnDomain(guest, target) || !hasSoleReference(guest.host, target)) return false;`,
+  },
+  {
+    name: 'compared first, checked later',
+    file: NOMINATED,
+    find: `  const at = quietEntry(guest, nominated);
+  const old = frameOf(nominated.identity);
+  if (at === 0 || old === target || !inOwnDomain(guest, target)) return false;
+  if (!guest.host.kernels.sameFrames(old, target)) return false;`,
+    replace: `  const at = sameEntry(guest, nominated);
+  const old = frameOf(nominated.identity);
+  if (at === 0 || old === target || !inOwnDomain(guest, target)) return false;`,
+  },
+  {
+    name: 'no TLB drop after a merge',
+    file: NOMINATED,
+    find: `yield* loseContentSteps(guest, page, at, SHARED | target, false);`,
+    replace: `yield* loseContentSteps(guest, page, at, SHARED | target, true);`,
+  },
+  {
+    name: 'a merge into a frame of another generation',
+    file: NOMINATED,
+    find: `return yield* becomeViewSteps(guest, nominated.page, at, target, generation);`,
+    replace: `return yield* becomeViewSteps(guest, nominated.page, at, target, generation & 0 ? generation : -1);`,
+  },
+  {
+    name: 'a shared frame filled that others know',
+    file: NOMINATED,
+    find: ` || !hasSoleReference(guest.host, target)) return false;`,
+    replace: ` || !hasSoleReference) return false;`,
+  },
+  {
+    name: 'a held page merged',
+    file: NOMINATED,
+    find: `  const at = quietEntry(guest, nominated);
+  if (at === 0 || !inOwnDomain(guest, target) ||`,
+    replace: `  const { byPage } = guest.holds;
+  (guest.holds as { byPage: typeof byPage }).byPage = new Map();
+  const at = quietEntry(guest, nominated);
+  (guest.holds as { byPage: typeof byPage }).byPage = byPage;
+  if (at === 0 || !inOwnDomain(guest, target) ||`,
+  },
+  {
+    name: 'zero reclaim without protection',
+    file: NOMINATED,
+    find: `  const at = quietEntry(guest, nominated);
+  if (at === 0 || !guest.host.kernels.isZeroFrame(frameOf(nominated.identity))) return false;`,
+    replace: `  const at = sameEntry(guest, nominated);
+  if (at === 0) return false;`,
+  },
+  {
+    name: 'a hash used after its page changed',
+    file: NOMINATED,
+    find: `  const at = quietEntry(guest, nominated);
+  if (at === 0 || guest.source === null`,
+    replace: `  const at = sameEntry(guest, nominated);
+  if (at === 0 || guest.source === null`,
+  },
+  {
+    name: 'a page in use parked',
+    file: NOMINATED,
+    find: ` || (guest.words[at] & YOUNG) !== 0) return false;`,
+    replace: `) return false;`,
+  },
+  {
+    name: 'a move under DMA',
+    file: NOMINATED,
+    find: `  const at = sameEntry(guest, nominated);
+  if (at === 0 || stateOf(nominated.identity) !== PRIVATE) return false;`,
+    replace: `  const { byPage } = guest.holds;
+  (guest.holds as { byPage: typeof byPage }).byPage = new Map();
+  const at = sameEntry(guest, nominated);
+  (guest.holds as { byPage: typeof byPage }).byPage = byPage;
+  if (at === 0 || stateOf(nominated.identity) !== PRIVATE) return false;`,
+  },
+  {
+    name: 'no TLB drop after a move',
+    file: NOMINATED,
+    find: `  guest.tlb?.dropFrame(old);
+`,
+    replace: ``,
+  },
+  {
+    name: 'a page of a shared leaf merged',
+    file: NOMINATED,
+    find: `if (at === 0 || inSharedLeaf(guest, page)) return 0;`,
+    replace: `if (at === 0) return 0;`,
+  },
+  {
+    name: 'aged, and grants left',
+    file: NOMINATED,
+    find: `  yield 'age:drop-grants';
+  guest.tlb?.dropAll();`,
+    replace: `  yield 'age:drop-grants';`,
+  },
+  {
+    name: 'content that changes without a stamp',
+    file: 'src/guest-memory/shared-pages.ts',
+    find: `  stamp(guest, at);
+`,
+    replace: ``,
+  },
+  {
+    name: 'swap-in under another handle',
+    file: ABSENT_PAGES,
+    find: `if (stateOf(entry) !== ABSENT || frameOf(entry) !== handle) return 'stale';`,
+    replace: `if (stateOf(entry) !== ABSENT) return 'stale';`,
+  },
+  {
+    name: 'swap-in racing a write',
+    file: ABSENT_PAGES,
+    find: `if (stateOf(entry) !== ABSENT || frameOf(entry) !== handle) return 'stale';`,
+    replace: `if (stateOf(entry) === ABSENT && frameOf(entry) !== handle) return 'stale';`,
+  },
+  {
+    name: 'a return that readers cannot see',
+    file: ABSENT_PAGES,
+    find: `  Atomics.add(guest.words, guest.account + VM_BROUGHT, 1);
+`,
+    replace: ``,
+  },
+  {
+    name: 'a reserve not kept',
+    file: 'src/host-memory/availability.ts',
+    find: `(use === 'grow' ? host.words[BREAK_RESERVE] : 0);`,
+    replace: `(use === 'grow' ? 0 * host.words[BREAK_RESERVE] : 0);`,
+  },
+  {
+    name: 'a charge not rolled back',
+    file: PLACEMENT,
+    find: `  Atomics.sub(words, entry + VM_CHARGED, 1);
+`,
+    replace: ``,
+  },
+  {
+    name: 'a lost wake-up after a move',
+    file: PLACEMENT,
+    find: `  if (somebodyWaits) yield* wakeWaitersSteps(host);`,
+    replace: ``,
+  },
+  {
+    name: 'tables of a dying VM freed under the worker',
+    file: 'src/host-memory/readers.ts',
+    find: `if (phases.every((phase) => phase % 2 === 0)) yield*`,
+    replace: `if (phases.length > 0) yield*`,
+  },
+  {
+    name: 'retired tables freed while the reading goes on',
+    file: 'src/host-memory/readers.ts',
+    find: `phases[reader] % 2 === 0 || phaseOf(host, reader) !== phases[reader])) continue;`,
+    replace: `phases[reader] % 2 === 0 || phaseOf(host, reader) !== phases[reader] - 1)) continue;`,
   },
 ];

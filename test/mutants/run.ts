@@ -20,6 +20,7 @@ const COPIED = [
   'src/base',
   'src/layout',
   'src/platform',
+  'src/wasm',
   'src/host-memory',
   'src/guest-memory',
   'test/simulator',

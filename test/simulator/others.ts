@@ -1,22 +1,25 @@
-/** Who else is there: the I/O thread, the image cache, the idle thread that returns memory, a reader without locks, the main thread. */
+/** Who else is there: the I/O thread, the image cache, the idle thread that returns memory, the main thread. */
 import { assert } from '../../src/base/assert.ts';
-import { ENTRY_STAMP, frameOf, PRIVATE, stateOf } from '../../src/guest-memory/page-entry.ts';
+import { ENTRY_STAMP, frameOf, identityOf } from '../../src/guest-memory/page-entry.ts';
 import { entryOf } from '../../src/guest-memory/page-table.ts';
 import { generationOf, retainSteps } from '../../src/host-memory/frame-table.ts';
 import { FILE_DOMAIN, type HostMemory } from '../../src/host-memory/index.ts';
-import { returnFreeRunsSteps } from '../../src/host-memory/return-to-host.ts';
+import { returnFreeRunsSteps, returnShortRunsSteps } from '../../src/host-memory/return-to-host.ts';
 import { allocateSharedSteps, releaseManySteps } from '../../src/host-memory/shared-frames.ts';
 import type { Steps } from '../../src/host-memory/steps.ts';
 import { returnTablePagesSteps } from '../../src/host-memory/table-pages.ts';
-import { VM_EPOCH } from '../../src/host-memory/tables.ts';
-import { type Owner, PAGES } from './owner.ts';
+import type { Owner } from './owner.ts';
 import { CONTENTS, contentWord, type World } from './world.ts';
 
-/** Devices write held pages, whatever their guests do meanwhile. */
+/** Devices write held pages, whatever their guests do meanwhile; pages that are wanted are read from the store. */
 export function* ioThread(world: World, owners: readonly Owner[]): Steps<void> {
   for (;;) {
     yield 'io:idle';
     const owner = owners[world.random.below(owners.length)];
+    if (!world.random.oneIn(3) && owner.source.read()) {
+      yield 'io:read';
+      continue;
+    }
     const open = owner.holds.find(({ write }) => write);
     if (!open || open.hold.segments.length === 0) continue;
     yield 'io:dma';
@@ -55,44 +58,29 @@ export function* imageCache(world: World, host: HostMemory): Steps<void> {
 export function* idleThread(world: World, host: HostMemory): Steps<void> {
   for (;;) {
     yield 'return:idle';
-    if (world.random.oneIn(2)) yield* returnFreeRunsSteps(host, 1);
+    if (world.random.oneIn(2)) yield* returnFreeRunsSteps(host, 1 + world.random.below(3));
+    if (world.random.oneIn(4)) yield* returnShortRunsSteps(host);
     if (world.random.oneIn(6)) yield* returnTablePagesSteps(host, 4);
   }
 }
 
 /**
- * The idle worker, as far as it goes here: it reads entry, stamp and bytes without locks, and remembers what was quiet. As long as the stamp is the
- * same, the bytes must be. That is what the write clock promises.
+ * Holds what the memory worker found against what is there now: as long as entry and stamp are the same, the bytes must be, also if the page
+ * was somewhere else meanwhile. That is what the write clock promises.
  */
-export function* observer(world: World, owners: readonly Owner[]): Steps<void> {
-  for (;;) {
-    yield 'observe:idle';
-    const owner = owners[world.random.below(owners.length)];
-    const { guest } = owner;
-    if (guest === null || guest.dying) continue;
-    const page = world.random.below(PAGES);
-    const at = entryOf(guest, guest.ranges.pageOf(owner.gfnOf(page)));
-    if (at === 0) continue;
-    const [entry, stamp] = [guest.words[at], guest.words[at + ENTRY_STAMP]];
-    // Older, not merely another: held pages have the next epoch's stamp before that epoch is there.
-    if (stateOf(entry) !== PRIVATE || ((guest.words[guest.account + VM_EPOCH] - stamp) | 0) <= 0) continue;
-    yield 'observe:read';
-    const word = guest.words[frameOf(entry) * 1024];
-    yield 'observe:again';
-    if (guest.dying || guest.words[at] !== entry || guest.words[at + ENTRY_STAMP] !== stamp) continue;
-    world.observations.push({ guest, at, entry, stamp, word });
-    if (world.observations.length > 16) world.observations.shift();
-  }
-}
-
-/** Holds what the observer found against what is there now. */
 export function checkObservations(world: World): void {
-  world.observations = world.observations.filter(({ guest, at, entry, stamp, word }) => {
-    if (guest.dying || guest.words[at] !== entry || guest.words[at + ENTRY_STAMP] !== stamp) return false;
-    const now = guest.words[frameOf(entry) * 1024];
+  const { observations } = world;
+  let kept = 0;
+  for (const seen of observations) {
+    const { guest, page, identity, stamp, word } = seen;
+    if (guest.dying) continue;
+    observations[kept++] = seen;
+    const at = entryOf(guest, page);
+    if (at === 0 || identityOf(guest.words[at]) !== identity || guest.words[at + ENTRY_STAMP] !== stamp) continue;
+    const now = guest.words[frameOf(identity) * 1024];
     assert(now === word, `VM ${guest.vm}: a page with stamp ${stamp} changed from ${word} to ${now}`);
-    return true;
-  });
+  }
+  observations.length = kept;
 }
 
 /** The main thread shows numbers, without a lock. */

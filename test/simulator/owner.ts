@@ -4,34 +4,48 @@
  * The model is what the guest may expect: the value of each page. Anything else that a load, a fetch or a device reads is a failure.
  */
 import { assert } from '../../src/base/assert.ts';
-import { bringSteps, type PageSource, setAbsentSteps } from '../../src/guest-memory/absent-pages.ts';
+import { bringSteps, setAbsentSteps } from '../../src/guest-memory/absent-pages.ts';
 import { writeBytesSteps } from '../../src/guest-memory/access.ts';
 import type { AuditedGuest } from '../../src/guest-memory/audit.ts';
-import { balloonSteps, deflateSteps, discardSteps } from '../../src/guest-memory/balloon.ts';
+import { balloonSteps, deflateSteps, discardSteps, pagesOfList } from '../../src/guest-memory/balloon.ts';
 import { GuestMemory } from '../../src/guest-memory/guest-memory.ts';
 import { giveAllBackSteps } from '../../src/guest-memory/handy-frames.ts';
 import { holdSteps, type SteppedHold } from '../../src/guest-memory/holds.ts';
 import { powerOffSteps, resetSteps } from '../../src/guest-memory/life.ts';
-import { ABSENT, frameOf, PRIVATE, SHARED, stateOf } from '../../src/guest-memory/page-entry.ts';
+import { ABSENT, BALLOONED, frameOf, PRIVATE, SHARED, stateOf, ZERO } from '../../src/guest-memory/page-entry.ts';
 import { entryOf, ownEntrySteps, slotOf, TABLE_PAGE } from '../../src/guest-memory/page-table.ts';
 import { RamRanges } from '../../src/guest-memory/ram-ranges.ts';
 import { shareLeaf } from '../../src/guest-memory/shared-leaf.ts';
 import { mapFileBackedSteps, mapSharedSteps } from '../../src/guest-memory/shared-pages.ts';
 import { advanceEpochSteps } from '../../src/guest-memory/write-clock.ts';
 import { admitSteps, cancelWaitSteps } from '../../src/host-memory/accounts.ts';
+import { classFreeFrames } from '../../src/host-memory/chunk-set.ts';
 import { generationOf, retainSteps } from '../../src/host-memory/frame-table.ts';
 import { FILE_DOMAIN, type HostMemory } from '../../src/host-memory/index.ts';
+import { freeRetiredSteps } from '../../src/host-memory/readers.ts';
 import { allocateSharedSteps, releaseManySteps } from '../../src/host-memory/shared-frames.ts';
 import type { Steps } from '../../src/host-memory/steps.ts';
-import { VM_TICKET } from '../../src/host-memory/tables.ts';
+import {
+  BREAK_RESERVE,
+  CHUNK_PRIVATE,
+  EMERGENCY_RESERVE,
+  EMPTY_FRAMES,
+  VM_BALLOONED,
+  VM_CHARGED,
+  VM_TICKET,
+} from '../../src/host-memory/tables.ts';
+import { NominationRing } from './nominations.ts';
+import { FIRST, LAST, OwnerSource, type StoredPage } from './store.ts';
 import { SimulatedTlb } from './tlb.ts';
-import { CONTENTS, contentWord, FIRST, LAST, type World } from './world.ts';
+import { CONTENTS, contentWord, type World } from './world.ts';
 
 /** Pages of each of the two ranges; each range has a leaf of its own. */
 const RANGE_PAGES = 10;
 export const PAGES = 2 * RANGE_PAGES;
 const RANGE_STARTS = [0x8000_0000, 0xc000_0000];
 const LEAF = 512;
+/** Values below it are written by many guests, again and again. */
+export const CONTENTS_MANY_HAVE = 3;
 const MUST_WAIT = -2;
 /** Times that a guest without memory sleeps before it does something else. */
 const PATIENCE = 3;
@@ -47,7 +61,7 @@ export interface OpenHold {
 
 type Operation = (page: number) => Steps<void>;
 
-export class Owner implements PageSource {
+export class Owner {
   readonly world: World;
   readonly host: HostMemory;
   readonly domain: number;
@@ -63,8 +77,12 @@ export class Owner implements PageSource {
   #sleptSince: number | null = null;
   readonly values = new Int32Array(PAGES);
   holds: OpenHold[] = [];
-  #absent = new Map<number, Uint8Array>();
-  #wanted: { page: number; handle: number }[] = [];
+  readonly source: OwnerSource;
+  readonly ring = new NominationRing();
+  /** A frame for a page that nobody wrote is being asked for. */
+  growing = false;
+  /** Has the bytes of a page that is about to be parked. */
+  #parking: StoredPage | null = null;
   readonly #operations: readonly Operation[];
   readonly #audited: { -readonly [Key in keyof AuditedGuest]: AuditedGuest[Key] };
 
@@ -74,6 +92,7 @@ export class Owner implements PageSource {
     this.thread = thread;
     this.domain = domain;
     this.peers = peers;
+    this.source = new OwnerSource(world.store);
     this.#audited = {
       guest: null as unknown as GuestMemory,
       busy: false,
@@ -92,8 +111,10 @@ export class Owner implements PageSource {
       ...many(3, (page) => this.#balloon(page)),
       ...many(1, (page) => this.#deflate(page)),
       ...many(3, (page) => this.#discard(page)),
-      ...many(4, (page) => this.#park(page)),
-      ...many(5, () => this.#bring()),
+      ...many(3, (page) => this.#park(page)),
+      ...many(8, () => this.#bring()),
+      ...many(14, () => this.ring.serveSteps(this.#alive)),
+      ...many(2, () => this.#freeRetired()),
       ...many(2, () => advanceEpochSteps(this.#alive)),
       ...many(1, () => giveAllBackSteps(this.#alive)),
       ...many(1, () => this.#reset()),
@@ -118,6 +139,12 @@ export class Owner implements PageSource {
     return RANGE_STARTS[Math.floor(page / RANGE_PAGES)] / 4096 + (page % RANGE_PAGES);
   }
 
+  /** The inverse; -1 for what is no page of this VM. */
+  #pageOf(gfn: number): number {
+    for (let page = 0; page < PAGES; page++) if (this.gfnOf(page) === gfn) return page;
+    return -1;
+  }
+
   /** The page's number in guest-memory. */
   #index(page: number): number {
     return Math.floor(page / RANGE_PAGES) * LEAF + (page % RANGE_PAGES);
@@ -139,11 +166,19 @@ export class Owner implements PageSource {
         this.busy = true;
         this.sealed = false;
         const operation = this.#operations[this.world.random.below(this.#operations.length)];
-        yield* operation(this.world.random.below(PAGES));
+        yield* operation(this.#pickPage());
         this.sealed = true;
       }
       yield* this.death();
     }
+  }
+
+  /** Any page; or, often enough, one that is absent, so that it is wanted, and goes another way while its bytes come. */
+  #pickPage(): number {
+    const page = this.world.random.below(PAGES);
+    if (!this.world.random.oneIn(3)) return page;
+    for (let i = 0; i < PAGES; i++) if (this.#stateOf((page + i) % PAGES) === ABSENT) return (page + i) % PAGES;
+    return page;
   }
 
   /** Life after an operation was cut off. */
@@ -158,15 +193,13 @@ export class Owner implements PageSource {
     const ranges = new RamRanges();
     for (const start of RANGE_STARTS) ranges.add(start, RANGE_PAGES * 4096, false);
     const vm = yield* admitSteps(host, { promisedPages: PAGES, domain, thread });
-    this.guest = new GuestMemory(host, vm, ranges, { source: this });
+    this.guest = new GuestMemory(host, vm, ranges, { source: this.source });
     this.tlb = new SimulatedTlb(PAGES);
     this.guest.setTlb(this.tlb);
     this.busy = true;
     this.doomed = false;
     this.values.fill(0);
     this.holds = [];
-    this.#absent.clear();
-    this.#wanted = [];
     if (!world.random.oneIn(4)) yield* this.#fork();
   }
 
@@ -203,8 +236,19 @@ export class Owner implements PageSource {
     for (let open = this.holds.pop(); open; open = this.holds.pop()) yield* this.#finish(open);
     assert((yield* powerOffSteps(guest)) === 'ok', 'power-off did not complete');
     this.guest = null;
+    this.source.close();
+    this.ring.ended();
+    if (this.#parking !== null) this.world.store.free(this.#parking);
+    this.#parking = null;
+    this.growing = false;
     this.busy = false;
     yield 'owner:dead';
+  }
+
+  /** What its thread has to do for tables that somebody was reading. */
+  *#freeRetired(): Steps<void> {
+    this.sealed = true;
+    yield* freeRetiredSteps(this.host);
   }
 
   // The guest.
@@ -214,7 +258,10 @@ export class Owner implements PageSource {
     const alias = this.world.random.below(2);
     let frame = this.tlb.grant('write', alias, page);
     if (frame === 0) {
+      const state = this.#stateOf(page);
+      this.growing = state === ZERO || state === BALLOONED;
       frame = yield* guest.frameForWriteSteps(this.gfnOf(page));
+      this.growing = false;
       if (frame < 0) return yield* this.#wait(page, frame);
       this.tlb.fill('write', alias, page, frame);
     }
@@ -247,7 +294,9 @@ export class Owner implements PageSource {
     else yield* this.#wait(page, MUST_WAIT);
   }
 
+  /** Often one that others have too, or zero: then there are equal pages. */
   #newValue(): number {
+    if (this.world.random.oneIn(2)) return this.world.random.below(CONTENTS_MANY_HAVE);
     return (this.thread << 24) | (this.world.nextValue++ + 10_000);
   }
 
@@ -264,6 +313,7 @@ export class Owner implements PageSource {
     const waits = () => guest.words[guest.account + VM_TICKET] !== 0;
     for (let i = 0; i < PATIENCE && waits(); i++) {
       const heard = this.#bell();
+      if (this.host.retired.length > 0) yield* freeRetiredSteps(this.host);
       if (this.host.waiterMayProceed(guest.vm)) {
         yield* guest.pollSteps();
         continue;
@@ -272,7 +322,7 @@ export class Owner implements PageSource {
       for (let turns = 0; turns < 10 && this.#bell() === heard; turns++) yield 'owner:waiting';
       this.#sleptSince = null;
     }
-    if (!waits()) return;
+    if (!waits()) return this.#stateOf(page) === ABSENT ? yield* this.#bring() : undefined;
     if (this.world.random.oneIn(2)) yield* cancelWaitSteps(this.host, guest.vm);
     // Its balloon driver helps, which needs no memory.
     else yield* this.#discard(0);
@@ -286,6 +336,19 @@ export class Owner implements PageSource {
   get overslept(): boolean {
     if (this.#sleptSince === null || this.guest === null || !this.busy || this.sealed) return false;
     return this.#bell() === this.#sleptSince && this.host.waiterMayProceed(this.guest.vm);
+  }
+
+  /** Frames charged, while one is asked for that the copy-on-write reserve is not for; else -1. */
+  get chargedWhileGrowing(): number {
+    return this.growing && this.guest !== null ? this.host.words[this.guest.account + VM_CHARGED] : -1;
+  }
+
+  /** It has just been given frames for what nobody had written: of those that it could have had, both reserves are left. */
+  checkReserve(): void {
+    const { words } = this.host;
+    const left = words[EMPTY_FRAMES] + words[classFreeFrames(this.domain, CHUNK_PRIVATE)];
+    const reserve = words[EMERGENCY_RESERVE] + words[BREAK_RESERVE];
+    assert(left >= reserve, `a new page leaves ${left} free frames of a reserve of ${reserve}`);
   }
 
   // Its host.
@@ -351,15 +414,32 @@ export class Owner implements PageSource {
     yield* open.hold.releaseSteps();
   }
 
+  /** A list as a hostile guest writes it: in no order, with pages named twice and pages that are none; now and then, long. */
+  *#list(page: number): Generator<number> {
+    const { random } = this.world;
+    const pages = random.oneIn(16) ? PAGES : 1 + random.below(2);
+    for (let i = 0; i < pages; i++) {
+      const each = (page + i * 3) % PAGES;
+      yield this.gfnOf(each);
+      if (random.oneIn(3)) yield this.gfnOf(each);
+      if (random.oneIn(6)) yield random.oneIn(2) ? i : 0xffff_ffff;
+    }
+  }
+
   *#balloon(page: number): Steps<void> {
-    if (yield* balloonSteps(this.#alive, this.#index(page))) {
-      assert(!this.#isHeld(page), `held page ${page} was ballooned`);
-      this.values[page] = 0;
+    const guest = this.#alive;
+    const list = Uint32Array.from(this.#list(page));
+    const before = guest.words[guest.account + VM_BALLOONED];
+    const changed = yield* balloonSteps(guest, pagesOfList(guest, list));
+    assert(guest.words[guest.account + VM_BALLOONED] === before + changed, `${changed} pages changed, says the balloon`);
+    for (const gfn of list) {
+      const named = this.#pageOf(gfn);
+      if (named >= 0 && !this.#isHeld(named) && this.#stateOf(named) === BALLOONED) this.values[named] = 0;
     }
   }
 
   *#deflate(page: number): Steps<void> {
-    yield* deflateSteps(this.#alive, this.#index(page));
+    yield* deflateSteps(this.#alive, pagesOfList(this.#alive, Uint32Array.from(this.#list(page))));
   }
 
   *#discard(page: number): Steps<void> {
@@ -378,45 +458,36 @@ export class Owner implements PageSource {
     for (let open = this.holds.pop(); open; open = this.holds.pop()) yield* this.#finish(open);
     assert((yield* resetSteps(this.#alive)) === 'ok', 'reset did not complete');
     this.values.fill(0);
-    this.#absent.clear();
-    this.#wanted = [];
   }
 
-  // Absent pages: parked here, asked for here.
+  // Absent pages.
 
   *#park(page: number): Steps<void> {
     const state = this.#stateOf(page);
     if (state !== SHARED && state !== PRIVATE) return;
-    const handle = this.world.nextValue++ & 0xff_ffff;
-    const bytes = new Uint8Array(4096);
-    const at = entryOf(this.#alive, this.#index(page));
-    bytes.set(this.host.bytes.subarray(frameOf(this.#alive.words[at]) * 4096, frameOf(this.#alive.words[at]) * 4096 + 4096));
-    this.#absent.set(handle, bytes);
-    if (!(yield* setAbsentSteps(this.#alive, this.#index(page), handle))) this.#absent.delete(handle);
+    const { words } = this.host;
+    const frame = frameOf(words[entryOf(this.#alive, this.#index(page))]);
+    const stored = this.world.store.put(words[frame * 1024 + FIRST], words[frame * 1024 + LAST]);
+    this.#parking = stored;
+    if (!(yield* setAbsentSteps(this.#alive, this.#index(page), stored.handle))) this.world.store.free(stored);
+    this.#parking = null;
   }
 
   *#bring(): Steps<void> {
-    const next = this.#wanted.shift();
-    if (next === undefined) return;
-    const bytes = this.#absent.get(next.handle);
-    if (bytes === undefined) return;
-    const result = yield* bringSteps(this.#alive, this.#index(next.page), next.handle, bytes);
-    assert(result !== 'stale', `page ${next.page} is not absent any more, and its source was not told`);
-    if (result === 'wait') this.#wanted.push(next);
-    else this.#absent.delete(next.handle);
-  }
-
-  request(gfn: number, handle: number): void {
-    const page = Array.from({ length: PAGES }, (_, i) => i).find((each) => this.gfnOf(each) === gfn) ?? -1;
-    this.#wanted.push({ page, handle });
-  }
-
-  serves(): boolean {
-    return true;
-  }
-
-  forget(_gfn: number, handle: number): void {
-    this.#absent.delete(handle);
-    this.#wanted = this.#wanted.filter((each) => each.handle !== handle);
+    if (this.world.random.oneIn(2)) this.source.read();
+    const arrival = this.source.take();
+    if (arrival === undefined) return;
+    const { stored } = arrival;
+    const guest = this.#alive;
+    let result: 'ok' | 'wait' | 'stale' | 'moved' = 'stale';
+    try {
+      result = yield* bringSteps(guest, guest.ranges.pageOf(arrival.gfn), stored.handle, arrival.bytes);
+    } finally {
+      if (result === 'wait') this.source.putBack(arrival);
+      else this.source.done(arrival);
+    }
+    if (result === 'wait') return;
+    assert(stored.forgotten === (result === 'stale'), `bytes that came back for page ${arrival.gfn} were ${result}`);
+    this.world.store.free(stored);
   }
 }

@@ -5,18 +5,25 @@
  */
 import { assert, InvariantError } from '../../src/base/assert.ts';
 import type { AuditedGuest } from '../../src/guest-memory/audit.ts';
+import { advanceEpochSteps } from '../../src/guest-memory/write-clock.ts';
+import { freeRetiredSteps } from '../../src/host-memory/readers.ts';
 import { releaseManySteps } from '../../src/host-memory/shared-frames.ts';
 import { type Steps, WAIT_ACCOUNTS, WAIT_CHUNKS } from '../../src/host-memory/steps.ts';
 import { ACCOUNTS_LOCK, CHUNKS_LOCK } from '../../src/host-memory/tables.ts';
-import { checkObservations, idleThread, imageCache, ioThread, mainThread, observer } from './others.ts';
+import { MemoryWorker } from './memory-worker.ts';
+import { checkObservations, idleThread, imageCache, ioThread, mainThread } from './others.ts';
 import { Owner } from './owner.ts';
 import { World } from './world.ts';
 
 const OWNERS = 4;
-const THREADS = OWNERS + 2;
-const STEPS = 116;
+const THREADS = OWNERS + 3;
+const STEPS = 150;
 /** Operations of each owner before the races begin, so that there is something to race for. */
 const WARM_UP = 12;
+/** Rounds of the memory worker before the races begin. */
+const WORKER_WARM_UP = 12;
+/** Nominations that each owner carries out before the races begin. */
+const SERVED_BEFORE = 5;
 /** After the world closes, everyone must have come to an end within this many turns: else something waits for ever. */
 const CLOSING_TURNS = 60_000;
 
@@ -118,10 +125,10 @@ export class Simulator {
     const other = (steps: Steps<void>): Actor => ({ steps, owner: null, at: '', done: false, left: false });
     this.#actors = [
       ...owners.map((owner): Actor => ({ steps: owner.life(), owner, at: '', done: false, left: false })),
+      other(new MemoryWorker(world, world.threads[OWNERS + 2], owners).life()),
       other(ioThread(world, owners)),
       other(imageCache(world, world.threads[OWNERS])),
       other(idleThread(world, world.threads[OWNERS + 1])),
-      other(observer(world, owners)),
       other(mainThread(world.host)),
     ];
   }
@@ -135,7 +142,22 @@ export class Simulator {
         if (actor.at === 'owner:next') operations++;
       }
     }
+    // Then something is quiet; some of what the worker asks for is done already, and the rings are full again.
+    for (const { guest } of this.#owners) if (guest !== null) for (const _ of advanceEpochSteps(guest));
+    this.#world.makeRoom();
+    this.#workerRounds();
+    for (const { guest, ring } of this.#owners)
+      if (guest !== null) for (let i = 0; i < SERVED_BEFORE; i++) for (const _ of ring.serveSteps(guest));
+    this.#workerRounds();
     this.#world.audit(this.#audited());
+  }
+
+  #workerRounds(): void {
+    const worker = this.#actors[OWNERS];
+    for (let rounds = 0; rounds < WORKER_WARM_UP; ) {
+      this.#resume(worker, () => worker.steps.next());
+      if (worker.at === 'worker:idle') rounds++;
+    }
   }
 
   #play(): void {
@@ -144,9 +166,9 @@ export class Simulator {
     const limit = 20 * STEPS;
     while (this.#step < STEPS) {
       assert(this.#turns < limit, `everybody sleeps: ${this.#actors.map((each) => each.at).join(' ')}`);
-      // Whoever runs goes on two times in five, so that short and long races both happen; owners are picked more often than the others.
+      // Whoever runs goes on two times in five, so that short and long races both happen; owners and the memory worker are picked more often than the others.
       if (random.below(5) >= 2) {
-        const pool = random.below(4) === 0 ? this.#actors.length : OWNERS;
+        const pool = random.below(4) === 0 ? this.#actors.length : OWNERS + 1;
         const next = this.#actors[random.below(pool)];
         if (next !== current) this.#switch(current);
         current = next;
@@ -154,6 +176,7 @@ export class Simulator {
       if (this.#advance(current)) {
         this.#world.audit(this.#audited());
         checkObservations(this.#world);
+        this.#world.checkPinned();
         this.#checkSleepers();
       }
       if (random.oneIn(80)) this.#strike(this.#actors[random.below(OWNERS)]);
@@ -196,7 +219,9 @@ export class Simulator {
       visits.set(actor.at, (visits.get(actor.at) ?? 0) + 1);
       actor.left = false;
     }
+    const charged = actor.at.startsWith('refill:') ? (actor.owner?.chargedWhileGrowing ?? -1) : -1;
     this.#resume(actor, () => actor.steps.next());
+    if (charged >= 0 && (actor.owner?.chargedWhileGrowing ?? -1) > charged) actor.owner?.checkReserve();
     return true;
   }
 
@@ -275,10 +300,23 @@ export class Simulator {
       assert(this.#turns < limit, `somebody waits for ever: ${others.map((each) => each.at).join(' ')}`);
       if (!between(actor)) this.#advance(actor);
     }
+    for (const thread of world.threads) for (const _ of freeRetiredSteps(thread));
+    this.#endNominations();
     for (let frame = world.letGo(); frame !== 0; frame = world.letGo()) for (const _ of releaseManySteps(world.host, [frame]));
     world.audit([], this.#totals.schedules % 256 === 0);
     const { framesInUse, tableBytes, promisedBytes } = world.host.poolMemory();
     assert(framesInUse === 0, `${framesInUse} frames are left when nobody lives`);
     assert(tableBytes === 0 && promisedBytes === 0, 'tables or promises are left when nobody lives');
+  }
+
+  /** What the memory worker has asked for, and has not heard of, is off. */
+  #endNominations(): void {
+    const { store, filling } = this.#world;
+    for (const { ring } of this.#owners) {
+      for (const { stored, outcome } of [...ring.waiting, ...ring.served]) if (stored && outcome !== 'done') store.free(stored);
+      ring.clear();
+    }
+    filling.clear();
+    assert(store.size === 0, `${store.size} pages are left in the store when nobody lives`);
   }
 }

@@ -30,7 +30,22 @@ export const RACE_WINDOWS: readonly { readonly at: string; readonly race: string
   { at: 'accounts:wait', race: 'somebody waits for the accounts' },
   { at: 'chunks:wait', race: 'somebody waits for the chunk set' },
   { at: 'death:start', race: 'a VM is dying, and holds all it had' },
-  { at: 'observe:again', race: 'a reader without locks has read a page, and not yet looked at its stamp again' },
+  { at: 'worker:directory', race: 'the memory worker has a directory under its eyes, which may go any time' },
+  { at: 'worker:leaf', race: 'the memory worker has a leaf under its eyes' },
+  { at: 'worker:bytes', race: 'the memory worker has read half of a page' },
+  { at: 'worker:again', race: 'the memory worker has read a page, and not yet looked at its stamp again' },
+  { at: 'nominated:same', race: 'a nomination is about to be carried out' },
+  { at: 'nominated:changed', race: 'a nomination waited while its page changed' },
+  { at: 'merge:copied', race: 'the first of equal pages is copied, and not yet a view of the copy' },
+  { at: 'merge:compared', race: 'a page was found equal to a shared frame, and has no reference to it yet' },
+  { at: 'place:take', race: 'a page is about to get a better place' },
+  { at: 'move:publish', race: 'a page is copied to its new place, and its entry is the old one' },
+  { at: 'place:give', race: 'a page has moved, and its old frame is in hands' },
+  { at: 'age:drop-grants', race: 'pages are about to be aged, and their grants still there' },
+  { at: 'tables:retire', race: 'a table page is unlinked, and whoever reads tables not yet looked at' },
+  { at: 'tables:readers', race: 'a retired table page waits for whoever reads tables' },
+  { at: 'absent:look', race: 'a page’s bytes are back, and its entry not yet looked at' },
+  { at: 'io:read', race: 'bytes of an absent page are under way' },
 ];
 
 export const VISITS_MIN = 1000;

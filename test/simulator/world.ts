@@ -1,28 +1,31 @@
 /**
  * What one schedule plays in: a small pool, made anew for each seed, with the memory manager of production in it.
  *
- * All that anyone here writes into a page is its words FIRST and LAST, so that "the operating system" and the scrubbing between two
+ * All that anyone here writes into a page is its words FIRST and LAST (store.ts), so that "the operating system" and the scrubbing between two
  * schedules need not fill megabytes.
  */
 
+import { assert } from '../../src/base/assert.ts';
 import { type AuditedGuest, Auditor } from '../../src/guest-memory/audit.ts';
 import type { GuestMemory } from '../../src/guest-memory/index.ts';
 import { chunkEntry, countFree, handOver, relink } from '../../src/host-memory/chunk-set.ts';
 import { formatArena } from '../../src/host-memory/format.ts';
 import { FILE_DOMAIN, HostMemory } from '../../src/host-memory/index.ts';
+import { tablePageWord } from '../../src/host-memory/table-pages.ts';
 import * as t from '../../src/host-memory/tables.ts';
 import type { Platform } from '../../src/platform/platform.ts';
 import { simulatedPlatform } from '../../src/platform/simulated/index.ts';
 import { Random } from './random.ts';
+import { FIRST, LAST, SimulatedStore } from './store.ts';
 
-export const FIRST = 0;
-export const LAST = 1000;
 /** Contents of image files: what a page of content c begins with. */
 export const CONTENTS = 4;
 export const contentWord = (content: number): number => 5000 + content;
 
 const CHUNKS = 5;
 const VMS = 8;
+/** The chunk that is nearly full, in worlds where frames are scarce. */
+const SPARE = 3;
 
 /** An image page as its cache remembers it: without a reference, so it may have gone, or be another's by now. */
 export interface CachedPage {
@@ -30,11 +33,11 @@ export interface CachedPage {
   generation: number;
 }
 
-/** What an idle worker thinks of a page that it found quiet. */
+/** What the memory worker thinks of a page that it found quiet. */
 export interface Observation {
   readonly guest: GuestMemory;
-  readonly at: number;
-  readonly entry: number;
+  readonly page: number;
+  readonly identity: number;
   readonly stamp: number;
   readonly word: number;
 }
@@ -48,6 +51,13 @@ export class World {
   cache: CachedPage[] = [];
   strong = new Map<number, number>();
   observations: Observation[] = [];
+  readonly store = new SimulatedStore();
+  /** Shared frames that only the memory worker knows, and keeps. */
+  readonly filling = new Set<number>();
+  /** Table pages that the memory worker has under its eyes. */
+  readonly pinned = new Set<number>();
+  #pinnedSeen = 0;
+  #freeTableSeen = 0;
   /** No VM is born any more. */
   closing = false;
   nextValue = 1;
@@ -60,6 +70,7 @@ export class World {
     const platform: Platform = {
       ...simulatedPlatform,
       canReturnMemory: true,
+      randomBelow: (limit) => this.random.below(limit),
       returnMemory: (_, address, length) => this.#zero(address, length),
     };
     this.host = HostMemory.create({
@@ -120,10 +131,14 @@ export class World {
     for (const thread of this.threads) {
       thread.locks.held = 0;
       thread.inHands.length = 0;
+      thread.retired.length = 0;
     }
     this.cache = Array.from({ length: CONTENTS }, () => ({ frame: 0, generation: 0 }));
     this.strong.clear();
     this.observations = [];
+    this.store.clear();
+    this.filling.clear();
+    this.pinned.clear();
     this.closing = false;
     this.nextValue = 1;
     this.#refuseOneIn = this.random.oneIn(2) ? 0 : 3 + this.random.below(40);
@@ -142,7 +157,9 @@ export class World {
       this.#ration(0, 0, t.CHUNK_PRIVATE, 16 + random.below(70));
       this.#ration(1, 1, t.CHUNK_PRIVATE, 6 + random.below(20));
       this.#ration(2, FILE_DOMAIN, t.CHUNK_SHARED, 2 + random.below(8));
-      for (let chunk = 3; chunk < CHUNKS; chunk++) this.#ration(chunk, 0, t.CHUNK_RELEASING, 0);
+      if (random.oneIn(6)) this.#ration(SPARE, 0, t.CHUNK_RELEASING, 0);
+      else this.#ration(SPARE, 0, t.CHUNK_PRIVATE, random.below(10));
+      this.#ration(4, 0, t.CHUNK_SHARED, 1 + random.below(10));
     }
     this.#firstTable = random.oneIn(4) ? host.tablePageCount - 6 - random.below(10) : 0;
     host.words[t.TABLE_BREAK] = this.#firstTable;
@@ -166,6 +183,25 @@ export class World {
     relink(host, chunk);
   }
 
+  /** Some frames of a chunk that is nearly full are free now: better places for pages of sparser ones. */
+  makeRoom(): void {
+    const { words } = this.host;
+    const entry = chunkEntry(this.host, SPARE);
+    if (words[entry + t.CHUNK_STATE] !== t.CHUNK_PRIVATE || words[entry + t.CHUNK_RELEASING_COUNT] < 500) return;
+    const frames = this.random.below(5);
+    for (let i = 0; i < frames; i++) {
+      const bit = 1 << i;
+      // The last ones, which nobody was ever given.
+      words[entry + t.CHUNK_RELEASING_BITS + 15] &= ~bit;
+      words[entry + t.CHUNK_FREE_BITS + 15] |= bit;
+      words[entry + t.CHUNK_CLEAN_BITS + 15] |= bit;
+    }
+    countFree(this.host, entry, frames);
+    words[entry + t.CHUNK_RELEASING_COUNT] -= frames;
+    words[t.RELEASING_FRAMES] -= frames;
+    relink(this.host, SPARE);
+  }
+
   /** Counts a reference that somebody outside guest-memory has from now on. */
   keep(frame: number): void {
     this.strong.set(frame, (this.strong.get(frame) ?? 0) + 1);
@@ -173,12 +209,28 @@ export class World {
 
   /** Counts one such reference less; its frame, or 0 when there is none. The caller gives it up at once. */
   letGo(): number {
-    for (const [frame, count] of this.strong) {
-      if (count === 1) this.strong.delete(frame);
-      else this.strong.set(frame, count - 1);
-      return frame;
-    }
+    for (const frame of this.strong.keys()) if (!this.filling.has(frame) && this.letGoOf(frame)) return frame;
     return 0;
+  }
+
+  /** Counts one such reference of this frame less; false when there is none. */
+  letGoOf(frame: number): boolean {
+    const count = this.strong.get(frame) ?? 0;
+    if (count === 1) this.strong.delete(frame);
+    else if (count > 1) this.strong.set(frame, count - 1);
+    return count > 0;
+  }
+
+  /** No table page that somebody reads is free. To be called after every step. */
+  checkPinned(): void {
+    const { host, pinned } = this;
+    const head = host.words[t.TABLE_DIRTY_HEAD];
+    if (pinned.size === this.#pinnedSeen && head === this.#freeTableSeen) return;
+    this.#pinnedSeen = pinned.size;
+    this.#freeTableSeen = head;
+    if (pinned.size === 0) return;
+    for (let page = head; page !== 0; page = host.words[tablePageWord(host, page)])
+      assert(!pinned.has(page), `table page ${page} is free, and the memory worker reads it`);
   }
 
   /** No allocation is refused any more, except by a pool that is dry. */

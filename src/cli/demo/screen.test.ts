@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
+import { FakePool } from '../../../test/fakes/fake-pool.ts';
 import { type DemoModel, newModel } from './model.ts';
 import { allWell, makeReport, renderSummary } from './report.ts';
 import { PATTERN_BYTES, patternBytes, patternLine } from './scenario.ts';
@@ -15,6 +16,7 @@ const pool = {
   framesByState: { private: 256 * 60, shared: 256 * 36, handy: 256 * 4, free: 256 * 924 },
   tableBytes: MIB,
   residentBytes: 220 * MIB,
+  manager: (await new FakePool().memory()).manager,
 };
 
 function doneModel(): DemoModel {

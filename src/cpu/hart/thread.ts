@@ -124,6 +124,7 @@ export class HartThread {
     assert(this.#hart === null, 'one hart at a time is on a thread');
     this.#hart = hart;
     this.mmu.attach(pages);
+    this.#decodeCache.domain = pages.domain ?? 0;
     this.access.attach(bus);
     this.#resetCounts();
   }

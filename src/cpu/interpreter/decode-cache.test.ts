@@ -94,9 +94,12 @@ describe('the decode cache', () => {
 
   it('shares a page between frames with the same bytes, until one of them changes', () => {
     const { cache, words, operationAt, bumpGeneration, evicted } = makeCache();
-    for (const frame of [CODE, CODE + 1, CODE + 2]) words.fill(encode('addi'), (frame * PAGE) >> 2, ((frame + 1) * PAGE) >> 2);
+    for (let frame = CODE; frame < CODE + 4; frame++) words.fill(encode('addi'), (frame * PAGE) >> 2, ((frame + 1) * PAGE) >> 2);
     const page = cache.pageFor(CODE);
     expect(cache.pageFor(CODE + 1)).toBe(page);
+    cache.domain = 1;
+    expect(cache.pageFor(CODE + 3)).not.toBe(page);
+    cache.domain = 0;
     expect(cache.pageFor(CODE + 2)).toBe(page);
     expect(cache.shares).toBe(2);
 

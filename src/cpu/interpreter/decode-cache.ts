@@ -1,7 +1,7 @@
 /**
  * The decoded pages of one vCPU thread: a piece of the arena cut into pages of µops, each for certain bytes of code.
  *
- * Pages are found by frame and shared by content: frames with the same bytes use one decoded page, so the guests of a thread that
+ * Pages are found by frame and shared by content: frames of a domain with the same bytes use one decoded page, so the guests of a thread that
  * run the same kernel decode it once, although each has patched its own copy of it.
  *
  * A frame's generation changes whenever its bytes may have (layout/arena.ts, FRAME_CODE_GENERATION); it is looked at when a
@@ -50,11 +50,15 @@ export class DecodeCache {
   readonly #frames: number[][];
   readonly #hashes: Int32Array;
   readonly #referenced: Uint8Array;
+  /** The domain of the VMs that use a page: what others have decoded is not to be told from how fast code begins to run. */
+  readonly #domains: Uint8Array;
   /** The page to compare with, for each hash. */
   readonly #indexOfHash = new Map<number, number>();
   /** Pages from this index on are all zero bytes. */
   #untouchedFrom = 0;
   #hand = 0;
+  /** Sharing domain of the VM that is on the thread. */
+  domain = 0;
   /** Pages that had to make room; frames that left a page because their code changed; frames that found their bytes decoded already. */
   evictions = 0;
   invalidations = 0;
@@ -73,6 +77,7 @@ export class DecodeCache {
     this.#frames = Array.from({ length: this.#capacity }, () => []);
     this.#hashes = new Int32Array(this.#capacity);
     this.#referenced = new Uint8Array(this.#capacity);
+    this.#domains = new Uint8Array(this.#capacity);
   }
 
   /** Memory that the decoded pages take, bytes. */
@@ -148,6 +153,7 @@ export class DecodeCache {
   #renew(index: number, hash: number): number {
     if (this.#indexOfHash.get(this.#hashes[index]) === index) this.#indexOfHash.delete(this.#hashes[index]);
     this.#hashes[index] = hash;
+    this.#domains[index] = this.domain;
     this.#indexOfHash.set(hash, index);
     const isZero = index >= this.#untouchedFrom;
     if (isZero) this.#untouchedFrom = index + 1;
@@ -158,7 +164,7 @@ export class DecodeCache {
   /** The page that was decoded from the same bytes, or -1. */
   #alike(frame: number, hash: number): number {
     const index = this.#indexOfHash.get(hash);
-    if (index === undefined) return -1;
+    if (index === undefined || this.#domains[index] !== this.domain) return -1;
     for (const other of this.#frames[index]) {
       const use = this.#uses.get(other);
       if (other === frame || use === undefined || this.#generationOf(other) !== use.generation) continue;
@@ -180,7 +186,7 @@ export class DecodeCache {
   #hashOf(frame: number): number {
     const words = this.#words;
     const end = (frame + 1) * PAGE_WORDS;
-    let hash = 0;
+    let hash = this.domain;
     for (let i = frame * PAGE_WORDS; i < end; i++) hash = Math.imul((hash ^ words[i]) + (hash >>> 15), 0x9e3779b1);
     return hash;
   }

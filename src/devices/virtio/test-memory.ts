@@ -98,14 +98,16 @@ export class TestMemory implements GuestAccess {
     return true;
   }
 
-  balloon(guestFrame: number): boolean {
-    if (!this.#isRam(guestFrame * PAGE, PAGE) || this.ballooned.has(guestFrame)) return false;
-    this.ballooned.add(guestFrame);
-    return true;
+  balloon(guestFrames: Uint32Array): number {
+    const before = this.ballooned.size;
+    for (const gfn of guestFrames) if (this.#isRam(gfn * PAGE, PAGE)) this.ballooned.add(gfn);
+    return this.ballooned.size - before;
   }
 
-  deflate(guestFrame: number): boolean {
-    return this.ballooned.delete(guestFrame);
+  deflate(guestFrames: Uint32Array): number {
+    const before = this.ballooned.size;
+    for (const gfn of guestFrames) this.ballooned.delete(gfn);
+    return before - this.ballooned.size;
   }
 
   discard(address: number, length: number): number {

@@ -3,7 +3,7 @@
  *
  * `input` and `output` count bytes from `from` and from the start of the frame. At every step 0 ≤ input ≤ length and 0 ≤ output ≤ 4096;
  * each byte is read once, after a check that it is there; each copy is checked against what is left on both sides. A copy of vectors goes
- * up to 15 bytes too far only where so many are left, and the next sequence writes over them.
+ * up to 16 bytes too far only where so many are left, and the next sequence writes over them.
  */
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import { type Fn, type I32, i32, type Local, type Mod, v128 } from '../../wasm/index.ts';

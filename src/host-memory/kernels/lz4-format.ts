@@ -32,13 +32,16 @@ export function whileTrue(fn: Fn, condition: I32, body: (leave: Label) => void):
 export const advance = (fn: Fn, local: Local<'i32'>, by: V<'i32'>): void => fn.set(local, i32.add(local, by));
 
 /**
- * Moves `from`, `to` forward over `count` ≥ 0 bytes, copying vectors: up to 15 bytes beyond the end are read and written. The bytes must be
- * the caller's, and `to` not within 16 bytes behind `from`. Counts `count` down to 0 or below.
+ * Copies `count` ≥ 0 bytes as one vector or more, so up to 16 bytes beyond the end are read and written: they must be the caller's. What counts
+ * must not lie within 16 bytes behind its source. Moves `to` and `from`, and counts `count` down to 0 or below.
+ *
+ * One vector at least: most runs are no longer, and "none or one" would be a branch that nobody predicts.
  */
 export function copyVectors(fn: Fn, to: Local<'i32'>, from: Local<'i32'>, count: Local<'i32'>): void {
-  whileTrue(fn, i32.gt_s(count, 0), () => {
+  fn.loop((again) => {
     fn.store(v128.store, to, v128.load(from));
     for (const pointer of [to, from]) advance(fn, pointer, VECTOR);
-    fn.set(count, i32.sub(count, VECTOR));
+    advance(fn, count, -VECTOR);
+    fn.brIf(again, i32.gt_s(count, 0), 'unlikely');
   });
 }

@@ -4,7 +4,7 @@ import { type PageKernels, pageKernels } from '../page-kernels.ts';
 
 const WASM_PAGE = 65536;
 /** Frames that a test may use: it names them 0 to 63, counted from `firstFrame`. */
-export const TEST_FRAMES = 64;
+const TEST_FRAMES = 64;
 
 export interface TestArena {
   readonly name: string;

@@ -3,6 +3,7 @@ import type { Platform } from '../platform.ts';
 import { nowMs } from './clock.ts';
 import { waitWhile, wake } from './futex.ts';
 import { avoidHugePages, canReturnMemory, returnMemory } from './memory-return.ts';
+import { randomBelow } from './random.ts';
 import { residentBytesOfArena, residentBytesOfProcess } from './residency.ts';
 
 export const nodePlatform: Platform = {
@@ -13,6 +14,7 @@ export const nodePlatform: Platform = {
   avoidHugePages,
   residentBytesOfArena,
   residentBytesOfProcess,
+  randomBelow,
   nowMs,
   waitWhile,
   wake,

@@ -7,7 +7,7 @@
 
 import type { IoChannel, LayerFile, SharedImage } from '../../disk/index.ts';
 import type { ArenaMap } from '../../layout/arena.ts';
-import type { SwapFile } from '../../page-store/index.ts';
+import type { StoreSetup } from '../../page-store/index.ts';
 import type { VmState } from '../types.ts';
 
 /** Bytes of one port and direction that may be on their way unacknowledged. */
@@ -80,9 +80,7 @@ export interface ThreadSetup {
   readonly threadIndex: number;
   /** This thread's rings to the I/O thread. */
   readonly io: IoChannel;
-  /** The page store's table (page-store/store-table.ts), and the swap file if there is one. */
-  readonly store: SharedArrayBuffer;
-  readonly swap?: SwapFile;
   /** What the memory worker asks of this thread (nominations.ts). */
   readonly nominations: SharedArrayBuffer;
+  readonly store: StoreSetup;
 }

@@ -15,6 +15,8 @@ import { NominationServer } from './nomination-server.ts';
 const SLICE_MS = 5;
 /** How often freed memory is given back to the host OS, ms. */
 const RETURN_INTERVAL_MS = 50;
+/** What one turn of giving back takes at most: 16 MiB, some milliseconds. */
+const RETURN_CHUNKS = 8;
 /** A thread that ran its machines for less than `CALM_SHARE` of this window (ms) gives its decoded code back, if that is worth it. */
 const CALM_WINDOW_MS = 1000;
 const CALM_SHARE = 0.1;
@@ -75,7 +77,7 @@ export class Scheduler {
       // What was just attended to may have been the end: nobody rings after it.
       else if (this.#closing && this.#machines.size === 0) break;
       else if (!this.#nominations.pending && Atomics.load(words, this.#doorbell) === seen) this.#sleep(now, seen);
-      if (now >= this.#returnAt) this.#giveBack(now);
+      this.#giveBack(now);
     }
     this.#current?.leave();
   }
@@ -163,15 +165,16 @@ export class Scheduler {
 
   #sleep(now: number, seen: number): void {
     this.#settle(now);
-    let wakeAt = Number.POSITIVE_INFINITY;
+    this.#giveBack(now);
+    const { host } = this.#thread;
+    let wakeAt = Math.max(this.#returnAt, host.hasFreed ? 0 : now + host.shortRunsDueInMs);
     for (const machine of this.#machines.values()) {
       wakeAt = Math.min(wakeAt, machine.readyAt(), machine.settleAt());
     }
-    if (this.#thread.host.returnFreeRuns(8) > 0) return;
-    if (this.#thread.host.freeRetired()) wakeAt = Math.min(wakeAt, now + RETIRED_AGAIN_MS);
+    if (host.freeRetired()) wakeAt = Math.min(wakeAt, now + RETIRED_AGAIN_MS);
     if (this.#mayCalmDown()) wakeAt = Math.min(wakeAt, this.#windowStart + CALM_WINDOW_MS);
     const timeout = wakeAt === Number.POSITIVE_INFINITY ? undefined : Math.max(0, wakeAt - performance.now());
-    Atomics.wait(this.#thread.host.words, this.#doorbell, seen, timeout);
+    Atomics.wait(host.words, this.#doorbell, seen, timeout);
     this.#calmDown(performance.now());
   }
 
@@ -202,12 +205,15 @@ export class Scheduler {
     globalThis.gc?.();
   }
 
+  /** Also while a machine keeps the thread busy: what idle ones hold may be what somebody waits for. Seldom, for many runs at once cost less. */
   #giveBack(now: number): void {
-    this.#returnAt = now + RETURN_INTERVAL_MS;
-    // Also while another machine keeps the thread busy: what idle ones hold may be what somebody waits for.
+    if (now < this.#returnAt) return;
     this.#settle(now);
-    this.#thread.host.returnFreeRuns(8);
-    this.#thread.host.freeRetired();
+    const { host } = this.#thread;
+    const more = host.returnFreeRuns(RETURN_CHUNKS) > 0 && host.hasFreed;
+    host.returnShortRuns();
+    host.freeRetired();
+    this.#returnAt = more ? now : now + RETURN_INTERVAL_MS;
   }
 
   #settle(now: number): void {

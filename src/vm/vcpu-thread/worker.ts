@@ -21,8 +21,8 @@ const hartThread = await HartThread.create(setup.memory, setup.map, setup.thread
 const io = new IoClient(setup.io);
 const cache = new PageCache({ frames: host, io });
 const pages = {
-  reader: new StoreReader({ host, table: setup.store }),
-  swap: setup.swap ? new SwapReads({ host, io, thread: setup.threadIndex, file: setup.swap.file }) : null,
+  reader: new StoreReader({ host, table: setup.store.table }),
+  swap: setup.store.swap && new SwapReads({ host, io, thread: setup.threadIndex, file: setup.store.swap.file }),
 };
 send({ kind: 'ready' });
 new Scheduler({ index: setup.threadIndex, host, hartThread, cache, pages, send }, port, setup.nominations).run();

@@ -74,8 +74,8 @@ export class BalloonDevice implements VirtioDevice {
 
   notify(index: number): void {
     const queue = this.#transport.queues[index];
-    if (index === registers.QUEUE_INFLATE) this.#pages(queue, (page) => this.#memory.balloon(page));
-    else if (index === registers.QUEUE_DEFLATE) this.#pages(queue, (page) => this.#memory.deflate(page));
+    if (index === registers.QUEUE_INFLATE) this.#pages(queue, (list) => this.#memory.balloon(list));
+    else if (index === registers.QUEUE_DEFLATE) this.#pages(queue, (list) => this.#memory.deflate(list));
     else if (queue === this.#statisticsQueue()) this.#takeStatistics(queue);
     else if (queue === this.#reportingQueue()) this.#discard(queue);
   }
@@ -115,8 +115,8 @@ export class BalloonDevice implements VirtioDevice {
     return this.#transport.queues[registers.QUEUE_OPTIONAL + before];
   }
 
-  /** Lists of page numbers, 32 bits each. The list is copied out first: it may lie in a page that it names. */
-  #pages(queue: VirtQueue, act: (page: number) => boolean): void {
+  /** Lists of page numbers, 32 bits each, acted on as a whole. A list is copied out first: it may lie in a page that it names. */
+  #pages(queue: VirtQueue, act: (guestFrames: Uint32Array) => number): void {
     const chain = this.#chain;
     while (queue.pop(chain, registers.PAGE_LIST_BYTES_MAX)) {
       const hold = queue.hold(chain.readable(0, chain.readableBytes));
@@ -124,10 +124,12 @@ export class BalloonDevice implements VirtioDevice {
         queue.unpop();
         return;
       }
-      const list = gather(hold.segments);
+      const bytes = gather(hold.segments);
       hold.release();
-      const view = new DataView(list.buffer);
-      for (let at = 0; at + 4 <= list.length; at += 4) act(view.getUint32(at, true));
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      const list = new Uint32Array(bytes.length >> 2);
+      for (let i = 0; i < list.length; i++) list[i] = view.getUint32(4 * i, true);
+      act(list);
       queue.push(chain.head, 0);
     }
     queue.flush();
