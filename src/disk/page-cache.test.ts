@@ -5,7 +5,7 @@ import { HostMemory } from '../host-memory/index.ts';
 import { IoClient } from './io/client.ts';
 import { IoThread } from './io/thread.ts';
 import { PageCache } from './page-cache.ts';
-import { releaseIfUnmapped, type SharedImage } from './shared-image.ts';
+import { releaseUnmapped, type SharedImage } from './shared-image.ts';
 import { openTestPool, pattern, type TestPool } from './test-pool.ts';
 
 /** The frame of a page, waiting for it. */
@@ -171,11 +171,12 @@ test('M62: a frame says which image page it holds, and another thread lets go of
   expect(image.firstNumber).toBe(3);
   const frame = await load(pool, cache, image, 1);
   expect(pool.frames.imagePages.get(frame)).toBe(4);
-  expect(releaseIfUnmapped(pool.frames, image, 0)).toBe(false);
   // Somebody maps it.
-  expect(releaseIfUnmapped(pool.frames, image, 1)).toBe(false);
+  expect(releaseUnmapped(pool.frames, image)).toBe(0);
   pool.frames.release(frame);
-  expect(releaseIfUnmapped(pool.frames, image, 1)).toBe(true);
+  const seen = new Uint8Array(3);
+  expect(releaseUnmapped(pool.frames, image, seen)).toBe(0);
+  expect(releaseUnmapped(pool.frames, image, seen)).toBe(1);
   expect(pool.frames.inUse).toBe(0);
-  expect(releaseIfUnmapped(pool.frames, image, 1)).toBe(false);
+  expect(releaseUnmapped(pool.frames, image)).toBe(0);
 });

@@ -117,7 +117,6 @@ function* absentEntrySteps(guest: GuestMemory, page: number, handle: number): St
 }
 
 function arrived(guest: GuestMemory, entry: number): void {
-  Atomics.add(guest.words, guest.account + VM_BROUGHT, 1);
   guest.absentArrived((entry & REQUESTED) !== 0);
   // Nobody has a grant of an absent page. Only an un-shared leaf says that somebody might.
   if ((entry & ALIASED) !== 0) guest.tlb?.dropAll();

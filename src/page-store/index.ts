@@ -6,7 +6,6 @@ export {
   createSwapFile,
   type OpenSwapFile,
   type StoreSetup,
-  type SwapFile,
   SwapFileDevice,
   type SwapOptions,
 } from './swap-file.ts';

@@ -33,8 +33,9 @@ export class ParkingWorker {
 
   constructor(pool: PoolInternals) {
     this.#pool = pool;
-    const swap = pool.swap && new SwapFileDevice(pool.swap);
-    this.#writer = new StoreWriter({ host: pool.host, table: pool.store, ...(swap && { swap }) });
+    const { table, swap: file } = pool.store;
+    const swap = file && new SwapFileDevice(file);
+    this.#writer = new StoreWriter({ host: pool.host, table, ...(swap && { swap }) });
     this.#nominator = new Nominator(pool.host, pool.nominations, () => false);
     this.#nominator.on(NOMINATION.park, (words, at) => {
       const done = words[at + N_OUTCOME] === NOMINATION_DONE;

@@ -42,7 +42,7 @@ describe('parked pages', () => {
       const [first, second] = (sums?.stdout ?? '').trim().split('\n');
       expect(first).toBe(second);
     }
-    const counters = storeCounters(internals.store);
+    const counters = storeCounters(internals.store.table);
     expect(worker.counts.parked).toBeGreaterThan(1000);
     expect(worker.counts.dropped).toBeGreaterThan(100);
     expect(counters.decompressedTotal).toBeGreaterThan(100);
@@ -59,7 +59,7 @@ describe('parked pages', () => {
     await vms[0]?.kill();
     await sleep(50);
     worker.collect();
-    const left = storeCounters(internals.store);
+    const left = storeCounters(internals.store.table);
     expect(left).toMatchObject({ compressedPages: 0, compressedBytes: 0, storeFrames: 0, swappedPages: 0 });
   });
 });

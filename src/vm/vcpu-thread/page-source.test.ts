@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ImageStore, type IoClient, PageCache, type SharedImage } from '../../disk/index.ts';
 import type { IoOperation } from '../../disk/io/client.ts';
 import { GuestMemory } from '../../guest-memory/index.ts';
-import { dropImagePageSteps } from '../../guest-memory/nominated.ts';
+import { ageSteps, dropImagePageSteps } from '../../guest-memory/nominated.ts';
 import { ENTRY_STAMP, identityOf } from '../../guest-memory/page-entry.ts';
 import { entryOf } from '../../guest-memory/page-table.ts';
 import { HostMemory } from '../../host-memory/index.ts';
@@ -233,6 +233,7 @@ describe('pages of images', () => {
         }),
       );
     };
+    host.run(ageSteps(memory, 0, 512, false));
     expect(value(19)).toBe(519);
     // It was granted just now.
     expect(drop(19)).toBe(false);
