@@ -58,18 +58,19 @@ async function runHost(flags: HostFlags): Promise<void> {
     ...(flags.endWhenEmpty ? { endWhenEmptyMs: FIRST_MACHINE_MS } : {}),
   });
   const info = await host.service.info();
-  const metrics = host.metrics && `http://${formatMetricsAddress(host.metrics)}/metrics`;
-  if (flags.json) printJson({ socket: host.socket, ...info, ...(metrics === undefined ? {} : { metrics }) });
-  else
-    process.stdout.write(
-      `shoal host ${info.version}: pool of ${formatSize(info.poolBytes)} on ${host.socket} (pid ${info.pid})${metrics === undefined ? '' : `, ${metrics}`}\n`,
-    );
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (!flags.json) process.stdout.write('powering off\n');
       void host.close();
     });
   }
+  // Who reads this may send a signal at once.
+  const metrics = host.metrics && `http://${formatMetricsAddress(host.metrics)}/metrics`;
+  if (flags.json) printJson({ socket: host.socket, ...info, ...(metrics === undefined ? {} : { metrics }) });
+  else
+    process.stdout.write(
+      `shoal host ${info.version}: pool of ${formatSize(info.poolBytes)} on ${host.socket} (pid ${info.pid})${metrics === undefined ? '' : `, ${metrics}`}\n`,
+    );
   void tellEvents(host.service.events());
   await host.closed;
 }

@@ -1,8 +1,11 @@
-import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ShoalError } from '../base/errors.ts';
+import { ImageStore } from './image-store.ts';
 import { createLayer } from './layer.ts';
+import { pageOfNumber, type SharedImage } from './shared-image.ts';
 import { openTestPool, pattern } from './test-pool.ts';
 
 test('a file is opened once per domain, however many use it', async () => {
@@ -50,4 +53,29 @@ test('what is no readable file is refused with a sentence', async () => {
 
 test('a layer that cannot be made is a typed error', () => {
   expect(() => createLayer('/nonexistent-directory', 4096)).toThrow(ShoalError);
+});
+
+test('M62: each open image has numbers of its own for its pages, and they are free again when it is closed', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'shoal-numbers-'));
+  const store = new ImageStore();
+  const open = (name: string, pages: number): SharedImage => {
+    writeFileSync(join(directory, name), '');
+    truncateSync(join(directory, name), pages * 4096);
+    return store.open(join(directory, name), 0);
+  };
+  const close = (image: SharedImage): void => {
+    store.close(image);
+    store.forget(image);
+  };
+  const [a, b, c] = [open('a', 10), open('b', 20), open('c', 5)];
+  expect([a, b, c].map(({ firstNumber }) => firstNumber)).toEqual([0, 10, 30]);
+  expect([9, 10, 29, 30].map((number) => pageOfNumber(b, number))).toEqual([-1, 0, 19, -1]);
+  close(b);
+  expect(open('d', 21).firstNumber).toBe(35);
+  expect(open('e', 20).firstNumber).toBe(10);
+  // More than the numbering has: its pages stay in memory.
+  const large = open('f', 2 ** 23);
+  expect(large.firstNumber).toBe(-1);
+  expect(pageOfNumber(large, 0)).toBe(-1);
+  rmSync(directory, { recursive: true });
 });

@@ -5,7 +5,7 @@ import { HostMemory } from '../host-memory/index.ts';
 import { IoClient } from './io/client.ts';
 import { IoThread } from './io/thread.ts';
 import { PageCache } from './page-cache.ts';
-import type { SharedImage } from './shared-image.ts';
+import { releaseUnmapped, type SharedImage } from './shared-image.ts';
 import { openTestPool, pattern, type TestPool } from './test-pool.ts';
 
 /** The frame of a page, waiting for it. */
@@ -162,4 +162,21 @@ test('it works on the real host memory', async () => {
   cache.drop(image);
   expect(host.poolMemory().framesInUse).toBe(before);
   await io.close();
+});
+
+test('M62: a frame says which image page it holds, and another thread lets go of those that nobody maps', async () => {
+  await using pool = await openTestPool();
+  const [cache] = pool.caches;
+  const [, image] = ['a', 'b'].map((name) => pool.images.open(pool.file(name, pattern(3 * 4096)), 0));
+  expect(image.firstNumber).toBe(3);
+  const frame = await load(pool, cache, image, 1);
+  expect(pool.frames.imagePages.get(frame)).toBe(4);
+  // Somebody maps it.
+  expect(releaseUnmapped(pool.frames, image)).toBe(0);
+  pool.frames.release(frame);
+  const seen = new Uint8Array(3);
+  expect(releaseUnmapped(pool.frames, image, seen)).toBe(0);
+  expect(releaseUnmapped(pool.frames, image, seen)).toBe(1);
+  expect(pool.frames.inUse).toBe(0);
+  expect(releaseUnmapped(pool.frames, image)).toBe(0);
 });

@@ -1,13 +1,11 @@
 /** What other layers may use of the page store: compressed pages in the arena, and the swap file. */
-export type { PageCodec } from './codec.ts';
 export { StoreReader } from './store-reader.ts';
-export { createStoreTable, isStoreHandle, type StoreCounters, storeCounters } from './store-table.ts';
+export { createStoreTable, isStoreHandle, storeCounters } from './store-table.ts';
 export { StoreWriter } from './store-writer.ts';
 export {
   createSwapFile,
   type OpenSwapFile,
   type StoreSetup,
-  type SwapFile,
   SwapFileDevice,
   type SwapOptions,
 } from './swap-file.ts';

@@ -14,7 +14,7 @@ import type { Steps } from '../host-memory/steps.ts';
 import { PLACE_UNIT } from './store-table.ts';
 
 /** Bytes of an object, by class: as many as 64, 42, 32 … 2 objects to a frame leave each, in whole units. */
-export const OBJECT_BYTES = [
+const OBJECT_BYTES = [
   64, 96, 128, 160, 192, 224, 256, 288, 304, 336, 368, 400, 448, 512, 576, 672, 816, 1024, 1360, 2048,
 ] as const;
 /** A page that does not get this small is kept elsewhere. */

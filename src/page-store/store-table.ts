@@ -18,7 +18,7 @@ import { PAGE_SIZE } from '../base/numbers.ts';
 /** A handle (24 bits) with this bit names a slot of the store; one without it is the number of an image page. */
 const STORE_HANDLE = 0x80_0000;
 const SLOT_MASK = 0x7f_ffff;
-export const SLOTS_MAX = SLOT_MASK + 1;
+const SLOTS_MAX = SLOT_MASK + 1;
 
 export const isStoreHandle = (handle: number): boolean => (handle & STORE_HANDLE) !== 0;
 export const slotOfHandle = (handle: number): number => handle & SLOT_MASK;
@@ -44,7 +44,6 @@ export const UNREADABLE_TOTAL = 18;
 const HEADER_WORDS = 32;
 
 const SLOT_WORDS = 4;
-export const SLOT_WHERE = 0;
 export const SLOT_LENGTH = 1;
 export const SLOT_CHECKSUM = 2;
 export const SLOT_LINK = 3;

@@ -7,6 +7,7 @@ import { fittingPoolBytes } from '../../src/host/pool-bytes.ts';
 import { parseSize } from '../../src/host/size.ts';
 import type { MemoryWorkerSettings } from '../../src/memory-worker/settings.ts';
 import { MemoryWorkerThread } from '../../src/memory-worker/thread.ts';
+import type { SwapOptions } from '../../src/page-store/index.ts';
 import { openVmPool } from '../../src/vm/pool.ts';
 import type { OpenPool } from '../../src/vm/types.ts';
 import type { PoolVm } from '../../src/vm/vm-handle.ts';
@@ -31,11 +32,16 @@ export interface MachinesOptions {
   threads?: number;
   /** Settings of the memory worker; without them there is none. */
   worker?: Partial<MemoryWorkerSettings>;
+  swap?: SwapOptions;
 }
 
 export async function openMachines(options: MachinesOptions): Promise<Machines> {
   const threads = options.threads ?? 2;
-  const pool = await openVmPool({ memoryBytes: fittingPoolBytes(parseSize(options.memory), threads), threads });
+  const pool = await openVmPool({
+    memoryBytes: fittingPoolBytes(parseSize(options.memory), threads),
+    threads,
+    ...(options.swap && { swap: options.swap }),
+  });
   const worker = options.worker && new MemoryWorkerThread(pool.internals, options.worker);
   const host = new Host(new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent, worker));
   let booted = 0;

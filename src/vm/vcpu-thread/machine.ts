@@ -149,7 +149,9 @@ export class Machine {
     }
     if (this.#isShort() && now >= this.#waitingSince + WAIT_REPORT_MS) this.#setState('waiting', 'no free memory in the pool');
     if (now >= this.#reclaimAt && this.#body?.memory.waitsForMemory) this.#reclaim(now);
-    if (this.#body && now >= this.#body.pages.retryAt) this.#pollPages(this.#body);
+    // Who was refused for want of the page tries again when the doorbell rings.
+    if (this.#body && now >= this.#body.pages.retryAt && this.#pollPages(this.#body))
+      this.#thread.host.ringDoorbell(this.#thread.index);
   }
 
   /** It waits for memory and has not said so. One that only waits for a page has all the memory that it needs. */
@@ -225,8 +227,9 @@ export class Machine {
     const body = this.#body;
     if (body) {
       body.memory.poll();
-      again = this.#pollPages(body) || again;
       again = body.devices.poll() || again;
+      // Last: what has just asked for a page is to have it, and nobody rings for one that is at hand.
+      again = this.#pollPages(body) || again;
       this.#reportReturned(body);
     }
     this.#takeSerial();
@@ -237,6 +240,7 @@ export class Machine {
   /** Absent pages come in. True: what was refused for want of one may be tried again. */
   #pollPages({ pages }: Body): boolean {
     if (pages.poll() === 0) return false;
+    if (this.#waitsForPage) this.#waitingSince = Number.POSITIVE_INFINITY;
     this.#waitsForPage = false;
     return true;
   }

@@ -208,8 +208,8 @@ export class MachinePages implements PageSource {
   #fail(wanted: Wanted, reason: string): void {
     if (wanted.ahead) return this.#unwant(wanted);
     wanted.retryAt = performance.now() + RETRY_MS;
+    if (this.#failed.size === 0) this.#options.onUnreadable(reason);
     this.#failed.add(wanted);
-    if (this.#failed.size === 1) this.#options.onUnreadable(reason);
   }
 
   #retryFailed(): void {

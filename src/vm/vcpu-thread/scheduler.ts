@@ -23,6 +23,8 @@ const CALM_SHARE = 0.1;
 /** Less than this is not worth it, bytes. */
 const CACHE_WORTH_RETURNING = 2 ** 20;
 
+/** Times in a row that one machine is served while it still has something. */
+const POLL_ROUNDS = 16;
 /** Time for what the memory worker nominates, between two slices and with nothing else to do, ms. */
 const NOMINATIONS_BUSY_MS = 0.2;
 const NOMINATIONS_IDLE_MS = 2;
@@ -101,7 +103,12 @@ export class Scheduler {
 
   #poll(machine: Machine): void {
     try {
-      for (let rounds = 0; rounds < 16 && machine.poll(); rounds++);
+      for (let rounds = 0; machine.poll(); rounds++) {
+        if (rounds < POLL_ROUNDS) continue;
+        // The others are served first; nobody else would ring for the rest.
+        this.#thread.host.ringDoorbell(this.#thread.index);
+        break;
+      }
     } catch (error) {
       this.#trap(machine, error);
     }

@@ -244,3 +244,17 @@ test('save and restore continue a session: open state, output in the ring, ended
   expect(second.output).toEqual(['1:kept']);
   expect(second.device.offerInput(1, Uint8Array.of(9))).toBe(1);
 });
+
+test('a close that cannot be placed behind the output, for the ring is absent, is told when it can', () => {
+  const { driver, log } = booted();
+  say(driver, 1, registers.PORT_OPEN, 1);
+  const { memory } = driver;
+  const ring = driver.queues[registers.transmitQueue(1)].available + 2;
+  const readU16 = memory.readU16.bind(memory);
+  memory.readU16 = (address) => (address === ring ? -2 : readU16(address));
+  say(driver, 1, registers.PORT_OPEN, 0);
+  expect(log.at(-1)).toBe('1 opened');
+  memory.readU16 = readU16;
+  driver.transport.poll();
+  expect(log.at(-1)).toBe('1 closed');
+});

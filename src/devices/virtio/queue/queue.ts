@@ -110,10 +110,12 @@ export class VirtQueue {
     this.#outstanding--;
   }
 
-  /** How many buffers the driver has made available so far, mod 2^16; -1 when it cannot be read now. */
+  /** How many buffers the driver has made available so far, mod 2^16; below 0 when it cannot be read now (with `retry` if it can be later). */
   availableIndex(): number {
     if (!this.ready) return -1;
-    return this.#memory.readU16(this.available + layout.AVAILABLE_INDEX);
+    const index = this.#memory.readU16(this.available + layout.AVAILABLE_INDEX);
+    if (index === MUST_WAIT) this.retry = true;
+    return index;
   }
 
   /** How many buffers were popped so far, mod 2^16. */
