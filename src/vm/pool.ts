@@ -12,7 +12,7 @@ import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
 import { createRequestQueue, RequestSender } from './request-queue.ts';
-import type { PoolEvent, PoolMemory, VmConfig, VmHandle, VmPool, VmPoolOptions } from './types.ts';
+import type { InspectablePool, PoolEvent, PoolInternals, PoolMemory, VmConfig, VmHandle, VmPoolOptions } from './types.ts';
 import type { DiskSpec, FromThread, MachineSpec, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
 import { PoolVm } from './vm-handle.ts';
 
@@ -38,7 +38,7 @@ interface Entry {
 /**
  * @throws ShoalError `bad-argument` for a size that cannot be, `no-memory` when the address space for the pool is not to be had.
  */
-export async function openVmPool(options: VmPoolOptions): Promise<VmPool> {
+export async function openVmPool(options: VmPoolOptions): Promise<InspectablePool> {
   const threadCount = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
   if (!Number.isInteger(threadCount) || threadCount < 1 || threadCount > MAX_THREADS) {
     throw new ShoalError('bad-argument', `A pool has 1 to ${MAX_THREADS} vCPU threads, not ${threadCount}.`);
@@ -55,7 +55,7 @@ export async function openVmPool(options: VmPoolOptions): Promise<VmPool> {
   return await ThreadPool.open(host, threadCount);
 }
 
-class ThreadPool implements VmPool {
+class ThreadPool implements InspectablePool {
   readonly #host: HostMemory;
   readonly #io: IoThread;
   readonly #images = new ImageStore();
@@ -73,7 +73,7 @@ class ThreadPool implements VmPool {
     this.#io = io;
   }
 
-  static async open(host: HostMemory, threadCount: number): Promise<VmPool> {
+  static async open(host: HostMemory, threadCount: number): Promise<InspectablePool> {
     const doorbells = Array.from({ length: threadCount }, (_, index) => ({
       buffer: host.memory.buffer,
       index: host.doorbell(index),
@@ -86,6 +86,18 @@ class ThreadPool implements VmPool {
 
   get vms(): readonly VmHandle[] {
     return [...this.#entries.values()].map((entry) => entry.vm);
+  }
+
+  get internals(): PoolInternals {
+    return {
+      host: this.#host,
+      vms: () =>
+        [...this.#entries.values()].flatMap(({ vm }) => {
+          if (vm.slot < 0) return [];
+          return [{ slot: vm.slot, name: vm.config.name, domain: this.#domain(vm.config.domain) }];
+        }),
+      images: () => [...new Set([...this.#entries.values()].flatMap(({ images }) => images))],
+    };
   }
 
   async createVm(config: VmConfig): Promise<VmHandle> {

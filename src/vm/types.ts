@@ -1,4 +1,6 @@
 /** What the layers above (`images/`, `host/`, `cli/`) see of a running machine. `VmPool` in pool.ts is the implementation. */
+import type { SharedImage } from '../disk/index.ts';
+import type { HostMemory } from '../host-memory/index.ts';
 
 export type VmState = 'created' | 'running' | 'paused' | 'waiting' | 'stopped' | 'failed';
 
@@ -118,6 +120,15 @@ export interface VmPoolOptions {
   readonly overCommit?: number;
 }
 
+/** What an offline judge of a pool reads (benchmarks, tests): the tables themselves. Nobody else may, and nobody writes. */
+export interface PoolInternals {
+  readonly host: HostMemory;
+  /** Machines that have memory now: their slot in host-memory's VM table, and their sharing domain's number. */
+  vms(): { readonly slot: number; readonly name: string; readonly domain: number }[];
+  /** Image files that machines use, each once. */
+  images(): SharedImage[];
+}
+
 /** `openVmPool(options)` in pool.ts makes one. */
 export interface VmPool extends AsyncDisposable {
   createVm(config: VmConfig): Promise<VmHandle>;
@@ -127,4 +138,9 @@ export interface VmPool extends AsyncDisposable {
   memory(): Promise<PoolMemory>;
   onEvent(listener: (event: PoolEvent) => void): () => void;
   close(): Promise<void>;
+}
+
+/** The pool as this process itself opens it. */
+export interface InspectablePool extends VmPool {
+  readonly internals: PoolInternals;
 }

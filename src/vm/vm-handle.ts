@@ -58,6 +58,11 @@ export class PoolVm implements VmHandle {
     return this.#state;
   }
 
+  /** Its slot in host-memory's VM table; -1 while it has no memory. */
+  get slot(): number {
+    return this.#slot;
+  }
+
   get instructions(): number {
     return this.#instructions;
   }

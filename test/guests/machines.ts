@@ -6,7 +6,7 @@ import { LocalService } from '../../src/host/local-service.ts';
 import { fittingPoolBytes } from '../../src/host/pool-bytes.ts';
 import { parseSize } from '../../src/host/size.ts';
 import { openVmPool } from '../../src/vm/pool.ts';
-import type { VmPool } from '../../src/vm/types.ts';
+import type { InspectablePool, VmPoolOptions } from '../../src/vm/types.ts';
 import type { PoolVm } from '../../src/vm/vm-handle.ts';
 
 export const MIB = 2 ** 20;
@@ -17,16 +17,20 @@ export const IMAGE = 'debian-mini';
 
 export interface Machines extends AsyncDisposable {
   readonly host: Host;
-  readonly pool: VmPool;
+  readonly pool: InspectablePool;
   /** Boots guests at the same time, named g0, g1…, and waits until each takes commands. */
   boot(count: number, memory: string): Promise<Vm[]>;
   /** The pool's own handle of a guest. */
   handle(vm: Vm): PoolVm;
 }
 
-export async function openMachines(options: { memory: string; threads?: number }): Promise<Machines> {
+export interface MachinesOptions extends Omit<VmPoolOptions, 'memoryBytes'> {
+  readonly memory: string;
+}
+
+export async function openMachines({ memory, ...options }: MachinesOptions): Promise<Machines> {
   const threads = options.threads ?? 2;
-  const pool = await openVmPool({ memoryBytes: fittingPoolBytes(parseSize(options.memory), threads), threads });
+  const pool = await openVmPool({ ...options, memoryBytes: fittingPoolBytes(parseSize(memory), threads), threads });
   const host = new Host(new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent));
   let booted = 0;
   return {
