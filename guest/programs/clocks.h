@@ -1,6 +1,7 @@
 /*
  * Two clocks. `ticks` is the time register, 10 MHz: guest time, which stands still while the guest waits for the host. `wall_ms` reads
- * the goldfish real-time clock of the machine (address as in QEMU's virt), which does not, in milliseconds: only root may.
+ * the goldfish real-time clock of the machine (address as in QEMU's virt), which does not, in milliseconds. Only root may, and the kernel's
+ * own driver loses it: a device that a driver has cannot be mapped.
  */
 #ifndef SHOAL_CLOCKS_H
 #define SHOAL_CLOCKS_H
@@ -25,6 +26,13 @@ static inline uint64_t ticks(void) {
 static volatile uint32_t *wall_registers;
 
 static inline void wall_open(void) {
+  int driver = open("/sys/bus/platform/drivers/goldfish_rtc/unbind", O_WRONLY);
+  if (driver >= 0) {
+    /* Fails when it is unbound already. */
+    ssize_t written = write(driver, "101000.rtc", 10);
+    (void)written;
+    close(driver);
+  }
   int memory = open("/dev/mem", O_RDONLY | O_SYNC);
   void *at = mmap(NULL, RTC_BYTES, PROT_READ, MAP_SHARED, memory, RTC_ADDRESS);
   if (memory < 0 || at == MAP_FAILED) exit(3);
