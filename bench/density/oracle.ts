@@ -18,7 +18,7 @@ import type { HostMemory } from '../../src/host-memory/index.ts';
 import { VM_ROOT, VM_ROOT_COUNT } from '../../src/host-memory/tables.ts';
 import type { PoolInternals } from '../../src/vm/types.ts';
 
-export const QUIET_MS = 2_000;
+const QUIET_MS = 2_000;
 const PAGE = 4096;
 /** A hash is the first 52 bits of SHA-1 as a number; a million pages then have two that only look equal once in 9,000 runs. */
 const HASH_BYTES = 6.5;

@@ -121,4 +121,4 @@ const pauseAll =
   async (paused: boolean): Promise<void> =>
     void (await Promise.all(vms.map((vm) => (paused ? vm.pause() : vm.resume()))));
 
-export const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
+const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 
 export const GUEST_MIB = 256;
 /** Of parsed JSON in each guest: alike everywhere, and its own. */
-export const ALIKE_MIB = 16;
-export const UNIQUE_MIB = 8;
+const ALIKE_MIB = 16;
+const UNIQUE_MIB = 8;
 /** Guests that boot at the same time. */
 export const BATCH = 4;
 /** Boot, making and parsing the JSON, first answers: longest for one batch. */

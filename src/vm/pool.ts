@@ -33,6 +33,8 @@ interface Entry {
   readonly thread: Thread;
   readonly images: readonly SharedImage[];
   readonly layers: readonly LayerFile[];
+  /** Its removal, once somebody wants it. */
+  removal?: Promise<void>;
 }
 
 /**
@@ -154,13 +156,18 @@ class ThreadPool implements InspectablePool {
   async removeVm(vm: VmHandle): Promise<void> {
     for (const [number, entry] of this.#entries) {
       if (entry.vm !== vm) continue;
-      await this.#ask(number, entry.thread, { kind: 'remove', vm: number });
-      entry.thread.vms--;
-      this.#entries.delete(number);
-      this.#closeFiles(entry.images, entry.layers);
-      if (this.#entries.size === 0) setTimeout(() => this.#entries.size === 0 && globalThis.gc?.(), COLLECT_AFTER_MS).unref();
-      return;
+      // Two may want it at the same time: who closes the pool, and who gave up a start that the close made fail.
+      entry.removal ??= this.#remove(number, entry);
+      return await entry.removal;
     }
+  }
+
+  async #remove(number: number, entry: Entry): Promise<void> {
+    await this.#ask(number, entry.thread, { kind: 'remove', vm: number });
+    entry.thread.vms--;
+    this.#entries.delete(number);
+    this.#closeFiles(entry.images, entry.layers);
+    if (this.#entries.size === 0) setTimeout(() => this.#entries.size === 0 && globalThis.gc?.(), COLLECT_AFTER_MS).unref();
   }
 
   memory(): Promise<PoolMemory> {
