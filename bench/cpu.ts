@@ -15,7 +15,8 @@ import { resolveImage } from '../src/images/index.ts';
 import { openVmPool } from '../src/vm/pool.ts';
 import type { VmConfig, VmPool } from '../src/vm/types.ts';
 import { buildPayload, GCC, INTEGER_LOOPS, MEMORY_LOOP, type Run, readRuns } from './cpu-payload.ts';
-import { median, report } from './report.ts';
+import { report } from './report.ts';
+import { median } from './statistics.ts';
 
 const QEMU = 'qemu-system-riscv64';
 const LOOP_ROUNDS = Number(process.env.LOOP_ROUNDS ?? 5);

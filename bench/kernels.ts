@@ -12,7 +12,8 @@ import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PAGE_SIZE } from '../src/base/numbers.ts';
 import { COMPRESS_SCRATCH_BYTES, pageKernels } from '../src/host-memory/page-kernels.ts';
-import { type Check, median, report } from './report.ts';
+import { type Check, report } from './report.ts';
+import { median } from './statistics.ts';
 
 const MIB = 2 ** 20;
 const ARENA = 384 * MIB;

@@ -5,7 +5,8 @@
  */
 import { MIB, openMachines } from '../test/guests/machines.ts';
 import { powerCycle, type Residency, tableBytes } from '../test/guests/power-cycle.ts';
-import { median, report } from './report.ts';
+import { report } from './report.ts';
+import { median } from './statistics.ts';
 
 const CYCLES = Number(process.env.CYCLES ?? 20);
 const GUESTS = Number(process.env.GUESTS ?? 4);

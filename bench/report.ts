@@ -9,12 +9,6 @@ export interface Check {
   readonly atMost: boolean;
 }
 
-export const median = (values: readonly number[]): number => {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
-};
-
 const holds = (check: Check): boolean => (check.atMost ? check.value <= check.bar : check.value >= check.bar);
 
 /** Prints, and sets the exit code to 1 when a bar is missed. */

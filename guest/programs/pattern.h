@@ -23,13 +23,13 @@ static inline uint64_t pattern_first(uint64_t seed, uint64_t page) {
   return x ^ (x >> 31);
 }
 
-static void pattern_write(uint64_t *words, uint64_t seed, uint64_t page) {
+static inline void pattern_write(uint64_t *words, uint64_t seed, uint64_t page) {
   uint64_t x = pattern_first(seed, page);
   for (unsigned i = 0; i < PAGE_WORDS; i++, x = x * PATTERN_MULTIPLIER + PATTERN_INCREMENT) words[i] = x;
 }
 
 /* Adds the words that are there to `*sum`. Returns how many are not what was written. */
-static unsigned pattern_check(const uint64_t *words, uint64_t seed, uint64_t page, uint64_t *sum) {
+static inline unsigned pattern_check(const uint64_t *words, uint64_t seed, uint64_t page, uint64_t *sum) {
   uint64_t x = pattern_first(seed, page);
   unsigned wrong = 0;
   for (unsigned i = 0; i < PAGE_WORDS; i++, x = x * PATTERN_MULTIPLIER + PATTERN_INCREMENT) {

@@ -10,7 +10,7 @@
  */
 import { LEAF_PAGES } from '../guest-memory/page-entry.ts';
 import type { HostMemory } from '../host-memory/index.ts';
-import { FREE_FRAMES, RELEASING_FRAMES, WORKER_COUNT_NAMES, WORKER_COUNTS } from '../host-memory/tables.ts';
+import { FREE_FRAMES, OWNERS_TIME, RELEASING_FRAMES, WORKER_COUNT_NAMES, WORKER_COUNTS } from '../host-memory/tables.ts';
 import { Compaction } from '../page-fusion/compaction.ts';
 import { Fusion } from '../page-fusion/fusion.ts';
 import { StoreWriter, SwapFileDevice, storeCounters } from '../page-store/index.ts';
@@ -78,6 +78,8 @@ export class MemoryWorker {
   readonly #send: (message: WorkerMessage) => void;
   #noted = { share: 0, zero: 0, move: 0 };
   #swapFull = false;
+  #ownersUs = 0;
+  #ownersWord = 0;
   #passes = 0;
   #inUseAtPass = 0;
   /** When a pass is due, ms. */
@@ -192,17 +194,19 @@ export class MemoryWorker {
 
   /** Looks at all of a VM; pages that were looked at. */
   #look(life: number): number {
+    const { fusion } = this.#settings;
     const isIdle = this.#idle.idleMs(life, performance.now()) >= IDLE_MS;
     const droppedBefore = this.#parking.counts.dropped;
     let looked = 0;
     for (let leaf = 0; leaf >= 0 && !this.#settings.stopped; ) {
       leaf = visitLeaves(this.#host, life, leaf, isIdle ? 1 : LEAVES_AT_ONCE, (vm, number, at) => {
-        this.#fusion.visit(vm, number, at);
+        if (fusion) this.#fusion.visit(vm, number, at);
         if (isIdle) this.#parking.collect(vm, number, at);
         looked += LEAF_PAGES;
       });
       if (isIdle && leaf >= 0) this.#parking.put(life, ['drop']);
       this.#nominator.exchange();
+      this.#publish();
       if (this.#nominator.backlog > BACKLOG_MAX) this.#nominator.settle(BACKLOG_MAX / 2);
       this.#pace.keep();
     }
@@ -234,6 +238,14 @@ export class MemoryWorker {
     this.#swapFull = full;
   }
 
+  /** What owners took to carry out what was nominated, ms. */
+  #ownersMs(): number {
+    const word = Atomics.load(this.#host.words, OWNERS_TIME);
+    this.#ownersUs += (word - this.#ownersWord) >>> 0;
+    this.#ownersWord = word;
+    return this.#ownersUs / 1000;
+  }
+
   #publish(): void {
     const { counts, merging } = this.#fusion;
     const stored = storeCounters(this.#storeTable);
@@ -248,7 +260,7 @@ export class MemoryWorker {
       dropped: this.#parking.counts.dropped,
       compressed: this.#parking.counts.compressed,
       swapped: this.#parking.counts.swapped,
-      cpuMs: Math.round(this.#pace.cpuMs),
+      cpuMs: Math.round(this.#pace.cpuMs + this.#ownersMs()),
       storeBytes: stored.compressedBytes,
       storeFrames: stored.storeFrames,
       swapBlocks: stored.swappedPages,

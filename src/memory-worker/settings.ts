@@ -8,11 +8,13 @@ export interface MemoryWorkerSettings {
   readonly targetMs: number;
   /** A page is quiet when nobody wrote it for so long, ms. */
   readonly quietMs: number;
+  /** Equal pages are merged, and pages of zeros freed. */
+  readonly fusion: boolean;
 }
 
-export const DEFAULT_SETTINGS: MemoryWorkerSettings = { cpuShare: 0.25, targetMs: 10_000, quietMs: 2000 };
+export const DEFAULT_SETTINGS: MemoryWorkerSettings = { cpuShare: 0.25, targetMs: 10_000, quietMs: 2000, fusion: true };
 
-const WORDS = { cpuShare: 0, targetMs: 1, quietMs: 2 } as const satisfies Record<keyof MemoryWorkerSettings, number>;
+const WORDS = { cpuShare: 0, targetMs: 1, quietMs: 2, fusion: 4 } as const satisfies Record<keyof MemoryWorkerSettings, number>;
 /** Not 0: the pool closes. */
 const STOP = 3;
 const SHARE_UNIT = 1_000_000;
@@ -30,7 +32,12 @@ export class SharedSettings implements MemoryWorkerSettings {
     if (settings.cpuShare !== undefined)
       Atomics.store(this.#words, WORDS.cpuShare, Math.round(Math.min(1, Math.max(0, settings.cpuShare)) * SHARE_UNIT));
     if (settings.targetMs !== undefined) Atomics.store(this.#words, WORDS.targetMs, settings.targetMs);
+    if (settings.fusion !== undefined) Atomics.store(this.#words, WORDS.fusion, settings.fusion ? 1 : 0);
     if (settings.quietMs !== undefined) Atomics.store(this.#words, WORDS.quietMs, settings.quietMs);
+  }
+
+  get fusion(): boolean {
+    return Atomics.load(this.#words, WORDS.fusion) !== 0;
   }
 
   get cpuShare(): number {

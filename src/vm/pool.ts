@@ -48,6 +48,8 @@ interface Entry {
   readonly thread: Thread;
   readonly images: readonly SharedImage[];
   readonly layers: readonly LayerFile[];
+  /** Its removal, once somebody wants it. */
+  removal?: Promise<void>;
 }
 
 /**
@@ -131,14 +133,16 @@ class ThreadPool implements OpenPool {
       nominations: this.#nominations,
       store: this.#store,
       events: this.#events,
+      images: () => this.#images.all(),
       onImages: (listener) => {
         this.#onImages = listener;
         listener(this.#images.all());
       },
       vms: () =>
-        [...this.#entries.values()]
-          .filter(({ vm }) => vm.slot >= 0)
-          .map(({ vm }) => ({ slot: vm.slot, name: vm.config.name, domain: vm.config.domain })),
+        [...this.#entries.values()].flatMap(({ vm }) => {
+          if (vm.slot === NO_SLOT) return [];
+          return [{ slot: vm.slot, name: vm.config.name, domain: this.#domain(vm.config.domain) }];
+        }),
     };
   }
 
@@ -197,13 +201,18 @@ class ThreadPool implements OpenPool {
   async removeVm(vm: VmHandle): Promise<void> {
     for (const [number, entry] of this.#entries) {
       if (entry.vm !== vm) continue;
-      await this.#ask(number, entry.thread, { kind: 'remove', vm: number });
-      entry.thread.vms--;
-      this.#entries.delete(number);
-      this.#closeFiles(entry.images, entry.layers);
-      if (this.#entries.size === 0) setTimeout(() => this.#entries.size === 0 && globalThis.gc?.(), COLLECT_AFTER_MS).unref();
-      return;
+      // Two may want it at the same time: who closes the pool, and who gave up a start that the close made fail.
+      entry.removal ??= this.#remove(number, entry);
+      return await entry.removal;
     }
+  }
+
+  async #remove(number: number, entry: Entry): Promise<void> {
+    await this.#ask(number, entry.thread, { kind: 'remove', vm: number });
+    entry.thread.vms--;
+    this.#entries.delete(number);
+    this.#closeFiles(entry.images, entry.layers);
+    if (this.#entries.size === 0) setTimeout(() => this.#entries.size === 0 && globalThis.gc?.(), COLLECT_AFTER_MS).unref();
   }
 
   memory(): Promise<PoolMemory> {

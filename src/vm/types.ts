@@ -262,10 +262,12 @@ export interface PoolInternals {
   readonly store: StoreSetup;
   /** Where the memory worker's decisions and troubles are told. */
   readonly events: PoolEvents;
-  /** The open images, whose pages the worker may drop; `listener` is called with them now and whenever they change. */
+  /** The open images, each once. */
+  images(): readonly SharedImage[];
+  /** `listener` is called with the open images, whose pages the worker may drop, now and whenever they change. */
   onImages(listener: (images: readonly SharedImage[]) => void): void;
-  /** Running VMs by their slot in host-memory's VM table. */
-  vms(): readonly { readonly slot: number; readonly name: string; readonly domain: string }[];
+  /** Machines that have memory now: their slot in host-memory's VM table, and their sharing domain's number. */
+  vms(): readonly { readonly slot: number; readonly name: string; readonly domain: number }[];
 }
 
 /** What callers see of a pool. */

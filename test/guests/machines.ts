@@ -7,9 +7,8 @@ import { fittingPoolBytes } from '../../src/host/pool-bytes.ts';
 import { parseSize } from '../../src/host/size.ts';
 import type { MemoryWorkerSettings } from '../../src/memory-worker/settings.ts';
 import { MemoryWorkerThread } from '../../src/memory-worker/thread.ts';
-import type { SwapOptions } from '../../src/page-store/index.ts';
 import { openVmPool } from '../../src/vm/pool.ts';
-import type { OpenPool } from '../../src/vm/types.ts';
+import type { OpenPool, VmPoolOptions } from '../../src/vm/types.ts';
 import type { PoolVm } from '../../src/vm/vm-handle.ts';
 
 export const MIB = 2 ** 20;
@@ -27,22 +26,16 @@ export interface Machines extends AsyncDisposable {
   handle(vm: Vm): PoolVm;
 }
 
-export interface MachinesOptions {
-  memory: string;
-  threads?: number;
+export interface MachinesOptions extends Omit<VmPoolOptions, 'memoryBytes'> {
+  readonly memory: string;
   /** Settings of the memory worker; without them there is none. */
-  worker?: Partial<MemoryWorkerSettings>;
-  swap?: SwapOptions;
+  readonly worker?: Partial<MemoryWorkerSettings>;
 }
 
-export async function openMachines(options: MachinesOptions): Promise<Machines> {
+export async function openMachines({ memory, worker: settings, ...options }: MachinesOptions): Promise<Machines> {
   const threads = options.threads ?? 2;
-  const pool = await openVmPool({
-    memoryBytes: fittingPoolBytes(parseSize(options.memory), threads),
-    threads,
-    ...(options.swap && { swap: options.swap }),
-  });
-  const worker = options.worker && new MemoryWorkerThread(pool.internals, options.worker);
+  const pool = await openVmPool({ ...options, memoryBytes: fittingPoolBytes(parseSize(memory), threads), threads });
+  const worker = settings && new MemoryWorkerThread(pool.internals, settings);
   const host = new Host(new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent, worker));
   let booted = 0;
   return {

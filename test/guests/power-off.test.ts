@@ -1,6 +1,6 @@
 /** When all guests are gone, so is what they took: from the pool, from the arena, and from the process. */
 import { describe, expect, it } from 'vitest';
-import { MIB, openMachines } from './machines.ts';
+import { IMAGE, MIB, openMachines, until } from './machines.ts';
 import { powerCycle, tableBytes } from './power-cycle.ts';
 
 const THREADS = 2;
@@ -17,5 +17,15 @@ describe('after power-off of all guests', () => {
       expect(arenaBytes).toBeLessThanOrEqual(tableBytes(poolBytes, THREADS) + 2 * MIB);
     }
     expect(after.processBytes - warm.processBytes).toBeLessThanOrEqual(48 * MIB);
+  });
+
+  it('a pool closes while a machine is starting that finds no memory for its kernel', async () => {
+    const { host, pool } = await openMachines({ memory: '32M', threads: THREADS });
+    const starting = host.run({ image: IMAGE, memory: '256M' });
+    starting.catch(() => {});
+    await until('the machine waits', () => pool.vms.some(({ state }) => state === 'waiting'));
+    await host.close();
+    await expect(starting).rejects.toThrow();
+    expect(pool.vms).toEqual([]);
   });
 });

@@ -17,6 +17,7 @@ import {
 import { lifeOf } from '../../host-memory/accounts.ts';
 import type { HostMemory } from '../../host-memory/index.ts';
 import type { Steps } from '../../host-memory/steps.ts';
+import { OWNERS_TIME } from '../../host-memory/tables.ts';
 import {
   N_ARGUMENT,
   N_IDENTITY,
@@ -64,11 +65,14 @@ export class NominationServer {
   /** Carries out what is there, for at most about `budgetMs`. */
   serve(budgetMs: number): void {
     if (!this.#receiver.pending) return;
-    const end = performance.now() + budgetMs;
+    const start = performance.now();
+    const end = start + budgetMs;
     do {
       for (let i = 0; i < BATCH && this.#receiver.serve(this.#carryOut); i++);
     } while (this.#receiver.pending && performance.now() < end);
-    this.#options.ringWorker();
+    const { host, ringWorker } = this.#options;
+    Atomics.add(host.words, OWNERS_TIME, Math.round((performance.now() - start) * 1000));
+    ringWorker();
   }
 
   readonly #carryOut = (words: Int32Array, at: number): number => {

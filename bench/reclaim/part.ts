@@ -1,0 +1,9 @@
+/** A part of the benchmark of reclaim: a pool of its own, and what is to be reported of it. */
+import type { Check } from '../report.ts';
+
+export interface PartResult {
+  readonly checks: readonly Check[];
+  readonly details: Record<string, unknown>;
+}
+
+export type Part = () => Promise<PartResult>;
