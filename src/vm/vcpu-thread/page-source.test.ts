@@ -233,7 +233,7 @@ describe('pages of images', () => {
         }),
       );
     };
-    host.run(ageSteps(memory, 0, 512, false));
+    host.run(ageSteps(memory, 0, 512, true));
     expect(value(19)).toBe(519);
     // It was granted just now.
     expect(drop(19)).toBe(false);
