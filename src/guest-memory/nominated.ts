@@ -133,6 +133,7 @@ export function* movePageSteps(guest: GuestMemory, nominated: Nominated): Steps<
   const place = yield* takePlaceSteps(host, vm, old);
   if (place === 0) return false;
   const frame = place & ~HANDY_CLEAN;
+  yield 'move:copy';
   guest.tlb?.dropFrame(old);
   host.kernels.copyFrame(frame, old);
   yield 'move:publish';

@@ -41,6 +41,13 @@ const IDLE_MS = 5000;
 /** With nothing to reclaim, and VMs that wait, it is tried again after so long, ms. */
 const EXHAUSTED_AGAIN_MS = 100;
 
+/** What a pass has to say of all VMs together. */
+const NOTED = [
+  ['share', 'equal pages'],
+  ['zero', 'pages of zeros'],
+  ['move', 'chunks with few pages are emptied'],
+] as const;
+
 type CountName = (typeof WORKER_COUNT_NAMES)[number];
 
 export interface MemoryWorkerOptions {
@@ -68,6 +75,9 @@ export class MemoryWorker {
   readonly #receive: () => WorkerOrder | undefined;
   readonly #pace: Pace;
   readonly #decisions: Decisions;
+  readonly #send: (message: WorkerMessage) => void;
+  #noted = { share: 0, zero: 0, move: 0 };
+  #swapFull = false;
   #passes = 0;
   #inUseAtPass = 0;
   /** When a pass is due, ms. */
@@ -79,6 +89,7 @@ export class MemoryWorker {
     const { store, nominations } = setup;
     this.#host = host;
     this.#receive = receive;
+    this.#send = send;
     this.#settings = settings;
     this.#storeTable = store.table;
     this.#store = new StoreWriter({ host, table: store.table, ...(store.swap && { swap: new SwapFileDevice(store.swap) }) });
@@ -110,6 +121,7 @@ export class MemoryWorker {
     while (!this.#settings.stopped) {
       const now = performance.now();
       this.#listen();
+      this.#idle.look(livingVms(this.#host), now);
       this.#store.collect();
       if (now >= this.#exhaustedUntil && this.#watermarks.missing > 0) this.#relieve();
       else if (now >= this.#dueAt(now)) this.#pass();
@@ -149,18 +161,18 @@ export class MemoryWorker {
     const lives = livingVms(this.#host);
     this.#fusion.beginPass(new Set(lives));
     for (const life of lives) ageVm(this.#host, this.#nominator, life);
-    this.#idle.look(lives, performance.now());
     if (!this.#nominator.settle()) return;
     this.#waitQuiet();
     if (this.#watermarks.missing > 0) return;
     this.#pace.begin();
-    const before = this.#fusion.won;
+    const before = this.#fusion.won + this.#parking.counts.dropped;
+    this.#imagePages.releaseStale();
     let looked = 0;
     for (const life of lives) looked += this.#look(life);
     this.#nominator.settle();
     this.#fusion.merging.releaseReserves();
-    const won = this.#fusion.won - before;
-    if (won > 0) this.#decisions.note(-1, 'share', won, 'equal pages and pages of zeros');
+    const won = this.#fusion.won + this.#parking.counts.dropped - before;
+    this.#note();
     this.#imagePages.releaseStale();
     this.#compaction.run();
     this.#inUseAtPass = this.#inUse;
@@ -206,6 +218,22 @@ export class MemoryWorker {
     }
   }
 
+  /** Says what was merged, cleared and moved since it was said last. */
+  #note(): void {
+    const { counts, merging } = this.#fusion;
+    const now = { share: merging.counts.merged, zero: counts.zeroed, move: this.#compaction.moved };
+    for (const [action, reason] of NOTED) {
+      const pages = now[action] - this.#noted[action];
+      if (pages > 0) this.#decisions.note(-1, action, pages, reason);
+    }
+    this.#noted = now;
+  }
+
+  #tellSwap(full: boolean): void {
+    if (full !== this.#swapFull) this.#send({ kind: full ? 'swap-full' : 'swap-available' });
+    this.#swapFull = full;
+  }
+
   #publish(): void {
     const { counts, merging } = this.#fusion;
     const stored = storeCounters(this.#storeTable);
@@ -227,6 +255,7 @@ export class MemoryWorker {
       swapCapacity: stored.swapBlocks,
     };
     for (const [i, name] of WORKER_COUNT_NAMES.entries()) Atomics.store(this.#host.words, WORKER_COUNTS + i, values[name]);
+    this.#tellSwap(stored.swapFull);
     this.#decisions.send();
   }
 }

@@ -16,8 +16,8 @@ import {
   YOUNG,
 } from '../guest-memory/page-entry.ts';
 import { isFrame } from '../guest-memory/table-walk.ts';
-import { domainOfFrame } from '../host-memory/chunk-set.ts';
-import { FILE_DOMAIN, type HostMemory } from '../host-memory/index.ts';
+import { imagePageOf } from '../host-memory/frame-table.ts';
+import type { HostMemory } from '../host-memory/index.ts';
 import { N_OUTCOME, N_TARGET, NOMINATION, NOMINATION_DONE } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
 import type { SurveyedVm } from '../vm/vm-survey.ts';
@@ -64,6 +64,7 @@ export class Parking {
     this.#costs = costs;
     nominator.on(NOMINATION.dropImagePage, (words, at) => {
       if (words[at + N_OUTCOME] === NOMINATION_DONE) this.counts.dropped++;
+      else this.counts.refused++;
     });
     nominator.on(NOMINATION.park, (words, at) => this.#parked(words, at));
   }
@@ -83,7 +84,7 @@ export class Parking {
       const found = { page: leaf * LEAF_PAGES + i, frame, stamp: words[at + ENTRY_STAMP] };
       if (((vm.epoch - found.stamp) | 0) <= 0) continue;
       if (state === PRIVATE) this.#private.push(found);
-      else if (domainOfFrame(this.#host, frame) === FILE_DOMAIN) this.#images.push(found);
+      else if (imagePageOf(this.#host, frame) >= 0) this.#images.push(found);
     }
   }
 

@@ -305,13 +305,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `if (stateOf(entry) === ABSENT && frameOf(entry) !== handle) return 'stale';`,
   },
   {
-    name: 'a return that readers cannot see',
-    file: ABSENT_PAGES,
-    find: `  Atomics.add(guest.words, guest.account + VM_BROUGHT, 1);
-`,
-    replace: ``,
-  },
-  {
     name: 'a reserve not kept',
     file: 'src/host-memory/availability.ts',
     find: `(use === 'grow' ? host.words[BREAK_RESERVE] : 0);`,

@@ -9,7 +9,7 @@ import { unstampedMoves } from '../../src/guest-memory/write-clock.ts';
 import { lifeOf } from '../../src/host-memory/accounts.ts';
 import { chunkOfFrame, domainOfFrame, fullerChunk } from '../../src/host-memory/chunk-set.ts';
 import { FRAME_SHARED, frameState } from '../../src/host-memory/frame-entry.ts';
-import { frameEntry, generationOf } from '../../src/host-memory/frame-table.ts';
+import { frameEntry, generationOf, hasSoleReference } from '../../src/host-memory/frame-table.ts';
 import { FILE_DOMAIN, type HostMemory } from '../../src/host-memory/index.ts';
 import { beginReading, endReading, READER_WORKER } from '../../src/host-memory/readers.ts';
 import { allocateSharedSteps, releaseManySteps } from '../../src/host-memory/shared-frames.ts';
@@ -50,6 +50,7 @@ export class MemoryWorker {
   readonly #owners: readonly Owner[];
   /** By content and domain. */
   readonly #targets = new Map<number, Target>();
+  readonly #copying = new Set<number>();
 
   constructor(world: World, host: HostMemory, owners: readonly Owner[]) {
     this.#world = world;
@@ -61,7 +62,9 @@ export class MemoryWorker {
     for (;;) {
       yield 'worker:idle';
       yield* this.#hearSteps();
-      for (const sighting of yield* this.#readSteps()) yield* this.#nominateSteps(sighting);
+      if (this.#world.random.oneIn(3)) yield* this.#forgetSteps();
+      const found = yield* this.#readSteps();
+      for (let i = 0; i < found.length; i++) yield* this.#nominateSteps(found[i], found[i + 1]);
     }
   }
 
@@ -72,13 +75,28 @@ export class MemoryWorker {
         const { kind, outcome, stored, target, generation, word, domain } = nomination;
         if (stored !== null && outcome !== 'done') this.#world.store.free(stored);
         if (kind !== 'shareFirst') continue;
-        this.#world.filling.delete(target);
-        if (outcome === 'done') {
-          const has = this.#host.words[target * 1024 + FIRST];
-          assert(has === word || !namesItsLife(nomination), `frame ${target} has not what its first page was seen to have`);
-          this.#targets.set(keyOf(domain, has), { frame: target, generation });
-        } else if (this.#world.letGoOf(target)) yield* releaseManySteps(this.#host, [target]);
+        this.#copying.delete(keyOf(domain, word));
+        const has = this.#host.words[target * 1024 + FIRST];
+        const asSeen = outcome !== 'done' || has === word || !namesItsLife(nomination);
+        assert(asSeen, `frame ${target} has not what its first page was seen to have`);
+        if (outcome === 'done') this.#targets.set(keyOf(domain, has), { frame: target, generation });
+        const open = (this.#world.filling.get(target) ?? 0) - 1;
+        if (open > 0) this.#world.filling.set(target, open);
+        else {
+          this.#world.filling.delete(target);
+          if (hasSoleReference(this.#host, target) && this.#world.letGoOf(target)) yield* releaseManySteps(this.#host, [target]);
+        }
       }
+    }
+  }
+
+  /** Gives up a reference, also while nominations wait that name its frame: they name its generation, too. */
+  *#forgetSteps(): Steps<void> {
+    const { random, filling } = this.#world;
+    for (const { frame } of this.#targets.values()) {
+      if (!random.oneIn(3) || filling.has(frame) || !this.#world.letGoOf(frame)) continue;
+      yield* releaseManySteps(this.#host, [frame]);
+      return;
     }
   }
 
@@ -155,7 +173,7 @@ export class MemoryWorker {
     if (domain !== FILE_DOMAIN) this.#targets.set(keyOf(domain, word), { frame, generation: generationOf(host, frame) });
   }
 
-  *#nominateSteps(sighting: Sighting): Steps<void> {
+  *#nominateSteps(sighting: Sighting, next: Sighting | undefined): Steps<void> {
     const { random, store } = this.#world;
     // Also to a thread that has no such VM.
     const owner = this.#owners[random.oneIn(12) ? random.below(this.#owners.length) : sighting.thread];
@@ -176,12 +194,24 @@ export class MemoryWorker {
       case 3:
         return void submit('park', { stored: store.put(word, word) });
       default: {
-        const target = this.#targets.get(keyOf(domain, word));
-        if (target?.frame === frameOf(sighting.identity)) return;
-        if (target && !random.oneIn(6))
-          return void submit('shareFurther', { target: target.frame, generation: target.generation });
-        const frame = yield* this.#freshTargetSteps(domain, word);
-        if (frame !== 0) submit('shareFirst', { target: frame, generation: generationOf(this.#host, frame) });
+        const known = this.#targets.get(keyOf(domain, word));
+        if (known?.frame === frameOf(sighting.identity)) return;
+        if (known && !random.oneIn(6)) {
+          // Now and then it is what it remembers of a life before, and the frame has the same bytes again.
+          const generation = random.oneIn(8) ? (known.generation - 1) & 0xfff : known.generation;
+          return void submit('shareFurther', { target: known.frame, generation });
+        }
+        // Further pages wait until the first has been copied.
+        if (word >= CONTENTS_MANY_HAVE ? random.oneIn(2) : this.#copying.has(keyOf(domain, word))) return;
+        const target = yield* this.#freshTargetSteps(domain, word);
+        if (target === 0) return;
+        const generation = generationOf(this.#host, target);
+        submit('shareFirst', { target, generation });
+        this.#copying.add(keyOf(domain, word));
+        // By mistake it may ask for one frame twice.
+        if (next === undefined || next.domain !== domain || !random.oneIn(4) || owner.ring.open >= RING) return;
+        this.#world.filling.set(target, 2);
+        owner.ring.waiting.push({ ...next, kind: 'shareFirst', target, generation, stored: null, outcome: 'waits' });
       }
     }
   }
@@ -198,9 +228,10 @@ export class MemoryWorker {
     const frames = yield* allocateSharedSteps(this.#host, domain, 1);
     if (frames === null) return 0;
     this.#world.keep(frames[0]);
-    this.#world.filling.add(frames[0]);
+    this.#world.filling.set(frames[0], 1);
+    yield 'worker:fill';
     // No owner may rely on it.
-    this.#world.setWord(frames[0], word);
+    if (this.#world.random.oneIn(2)) this.#world.setWord(frames[0], word);
     return frames[0];
   }
 }

@@ -44,9 +44,9 @@ export class NominationRing {
   }
 
   /** Carries the oldest one out. */
-  *serveSteps(guest: GuestMemory): Steps<void> {
+  *serveSteps(guest: GuestMemory): Steps<Nomination | undefined> {
     const nomination = this.waiting.shift();
-    if (nomination === undefined) return;
+    if (nomination === undefined) return undefined;
     this.#cutOff = nomination;
     const at = guest.ranges.gfnOf(nomination.page) < 0 ? 0 : entryOf(guest, nomination.page);
     const { words } = guest;
@@ -57,6 +57,7 @@ export class NominationRing {
     nomination.outcome = done ? 'done' : 'refused';
     this.#cutOff = null;
     this.served.push(nomination);
+    return nomination;
   }
 
   /** The VM is dead: all that it had in the store has been forgotten. */

@@ -44,6 +44,8 @@ const RANGE_PAGES = 10;
 export const PAGES = 2 * RANGE_PAGES;
 const RANGE_STARTS = [0x8000_0000, 0xc000_0000];
 const LEAF = 512;
+/** So many of the operations that one is chosen from are stores, the first ones. */
+const STORES = 9;
 /** Values below it are written by many guests, again and again. */
 export const CONTENTS_MANY_HAVE = 3;
 const MUST_WAIT = -2;
@@ -100,7 +102,7 @@ export class Owner {
     };
     const many = (count: number, operation: Operation): Operation[] => Array(count).fill(operation);
     this.#operations = [
-      ...many(9, (page) => this.#store(page)),
+      ...many(STORES, (page) => this.#store(page)),
       ...many(5, (page) => this.#load(page, 'read')),
       ...many(3, (page) => this.#load(page, 'fetch')),
       ...many(2, (page) => this.#write(page)),
@@ -113,7 +115,7 @@ export class Owner {
       ...many(3, (page) => this.#discard(page)),
       ...many(3, (page) => this.#park(page)),
       ...many(8, () => this.#bring()),
-      ...many(14, () => this.ring.serveSteps(this.#alive)),
+      ...many(14, () => this.#serve()),
       ...many(2, () => this.#freeRetired()),
       ...many(2, () => advanceEpochSteps(this.#alive)),
       ...many(1, () => giveAllBackSteps(this.#alive)),
@@ -140,7 +142,7 @@ export class Owner {
   }
 
   /** The inverse; -1 for what is no page of this VM. */
-  #pageOf(gfn: number): number {
+  #pageOfGfn(gfn: number): number {
     for (let page = 0; page < PAGES; page++) if (this.gfnOf(page) === gfn) return page;
     return -1;
   }
@@ -148,6 +150,11 @@ export class Owner {
   /** The page's number in guest-memory. */
   #index(page: number): number {
     return Math.floor(page / RANGE_PAGES) * LEAF + (page % RANGE_PAGES);
+  }
+
+  /** The inverse. */
+  #pageOf(index: number): number {
+    return Math.floor(index / LEAF) * RANGE_PAGES + (index % LEAF);
   }
 
   #stateOf(page: number): number {
@@ -165,7 +172,9 @@ export class Owner {
         if (this.doomed || this.world.closing) break;
         this.busy = true;
         this.sealed = false;
-        const operation = this.#operations[this.world.random.below(this.#operations.length)];
+        // Before the races begin, guests write more than they do afterwards.
+        const kinds = this.world.warming && this.world.random.oneIn(2) ? STORES : this.#operations.length;
+        const operation = this.#operations[this.world.random.below(kinds)];
         yield* operation(this.#pickPage());
         this.sealed = true;
       }
@@ -173,10 +182,17 @@ export class Owner {
     }
   }
 
-  /** Any page; or, often enough, one that is absent, so that it is wanted, and goes another way while its bytes come. */
+  /**
+   * Any page; or, often enough, one that is absent, so that it is wanted, one whose bytes are under way, which then goes another way, or one that is
+   * nominated, which then changes.
+   */
   #pickPage(): number {
-    const page = this.world.random.below(PAGES);
-    if (!this.world.random.oneIn(3)) return page;
+    const { random } = this.world;
+    const page = random.below(PAGES);
+    const wish = random.below(6);
+    if (wish === 0 && this.source.arriving >= 0) return this.#pageOf(this.#alive.ranges.pageOf(this.source.arriving));
+    if (wish === 1 && this.ring.waiting.length > 0) return this.#pageOf(this.ring.waiting[0].page);
+    if (wish >= 2 && wish !== 4) return page;
     for (let i = 0; i < PAGES; i++) if (this.#stateOf((page + i) % PAGES) === ABSENT) return (page + i) % PAGES;
     return page;
   }
@@ -433,7 +449,7 @@ export class Owner {
     const changed = yield* balloonSteps(guest, pagesOfList(guest, list));
     assert(guest.words[guest.account + VM_BALLOONED] === before + changed, `${changed} pages changed, says the balloon`);
     for (const gfn of list) {
-      const named = this.#pageOf(gfn);
+      const named = this.#pageOfGfn(gfn);
       if (named >= 0 && !this.#isHeld(named) && this.#stateOf(named) === BALLOONED) this.values[named] = 0;
     }
   }
@@ -460,6 +476,31 @@ export class Owner {
     this.values.fill(0);
   }
 
+  /** Carries a nomination out: whatever came of it, the page holds what it held. */
+  *#serve(): Steps<void> {
+    const guest = this.#alive;
+    const next = this.ring.waiting[0];
+    const inUse = next !== undefined && this.tlb.hasGrant(this.#pageOf(next.page));
+    const nomination = yield* this.ring.serveSteps(guest);
+    if (nomination === undefined) return;
+    const { page: index, kind, stored, outcome, target, generation } = nomination;
+    const sameLife = kind !== 'shareFurther' || outcome !== 'done' || generationOf(this.host, target) === generation;
+    assert(sameLife, `a page became a view of frame ${target}, which has not generation ${generation}`);
+    const page = this.#pageOf(index);
+    const at = entryOf(guest, index);
+    const entry = at === 0 ? 0 : guest.words[at];
+    const state = stateOf(entry);
+    const what = `page ${page}, after a nomination (${kind}) was ${outcome},`;
+    assert(kind !== 'park' || outcome !== 'done' || !inUse, `page ${page} was parked while it was in use`);
+    if (state === PRIVATE || state === SHARED) this.#expect(frameOf(entry), this.values[page], what);
+    else if (state !== ABSENT) this.#expect(this.host.zeroFrame, this.values[page], what);
+    else if (kind === 'park' && outcome === 'done')
+      assert(
+        stored?.first === this.values[page] && stored.last === stored.first,
+        `owner ${this.thread}: ${what} is parked as ${stored?.first}`,
+      );
+  }
+
   // Absent pages.
 
   *#park(page: number): Steps<void> {
@@ -475,6 +516,7 @@ export class Owner {
 
   *#bring(): Steps<void> {
     if (this.world.random.oneIn(2)) this.source.read();
+    if (this.world.random.oneIn(2)) return;
     const arrival = this.source.take();
     if (arrival === undefined) return;
     const { stored } = arrival;

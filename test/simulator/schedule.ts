@@ -23,7 +23,7 @@ const WARM_UP = 12;
 /** Rounds of the memory worker before the races begin. */
 const WORKER_WARM_UP = 12;
 /** Nominations that each owner carries out before the races begin. */
-const SERVED_BEFORE = 5;
+const SERVED_BEFORE = 4;
 /** After the world closes, everyone must have come to an end within this many turns: else something waits for ever. */
 const CLOSING_TURNS = 60_000;
 
@@ -149,6 +149,7 @@ export class Simulator {
     for (const { guest, ring } of this.#owners)
       if (guest !== null) for (let i = 0; i < SERVED_BEFORE; i++) for (const _ of ring.serveSteps(guest));
     this.#workerRounds();
+    this.#world.warming = false;
     this.#world.audit(this.#audited());
   }
 

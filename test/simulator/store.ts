@@ -102,6 +102,11 @@ export class OwnerSource implements PageSource {
     return this.#arrivals.shift();
   }
 
+  /** A page whose bytes are under way, by guest frame number; -1: there is none. */
+  get arriving(): number {
+    return this.#arrivals.at(-1)?.gfn ?? -1;
+  }
+
   /** It could not be brought now. */
   putBack(arrival: Arrival): void {
     this.#arrivals.push(arrival);

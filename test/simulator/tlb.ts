@@ -23,6 +23,11 @@ export class SimulatedTlb implements TlbControl {
     return this.#frames[this.#at(kind, alias, page)];
   }
 
+  hasGrant(page: number): boolean {
+    for (let i = page; i < this.#frames.length; i += this.#pages) if (this.#frames[i] !== 0) return true;
+    return false;
+  }
+
   fill(kind: GrantKind, alias: number, page: number, frame: number): void {
     this.#frames[this.#at(kind, alias, page)] = frame;
   }

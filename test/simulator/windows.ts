@@ -39,6 +39,8 @@ export const RACE_WINDOWS: readonly { readonly at: string; readonly race: string
   { at: 'merge:copied', race: 'the first of equal pages is copied, and not yet a view of the copy' },
   { at: 'merge:compared', race: 'a page was found equal to a shared frame, and has no reference to it yet' },
   { at: 'place:take', race: 'a page is about to get a better place' },
+  { at: 'move:copy', race: 'a page has a better place, and is not yet copied there' },
+  { at: 'worker:fill', race: 'a shared frame is there for the first of equal pages, and holds what it held' },
   { at: 'move:publish', race: 'a page is copied to its new place, and its entry is the old one' },
   { at: 'place:give', race: 'a page has moved, and its old frame is in hands' },
   { at: 'age:drop-grants', race: 'pages are about to be aged, and their grants still there' },

@@ -52,14 +52,16 @@ export class World {
   strong = new Map<number, number>();
   observations: Observation[] = [];
   readonly store = new SimulatedStore();
-  /** Shared frames that only the memory worker knows, and keeps. */
-  readonly filling = new Set<number>();
+  /** Shared frames that the memory worker keeps, for so many nominations are open that fill them. */
+  readonly filling = new Map<number, number>();
   /** Table pages that the memory worker has under its eyes. */
   readonly pinned = new Set<number>();
   #pinnedSeen = 0;
   #freeTableSeen = 0;
   /** No VM is born any more. */
   closing = false;
+  /** The races have not begun. */
+  warming = true;
   nextValue = 1;
   /** One allocation in this many is refused; 0: none. */
   #refuseOneIn = 0;
@@ -140,6 +142,7 @@ export class World {
     this.filling.clear();
     this.pinned.clear();
     this.closing = false;
+    this.warming = true;
     this.nextValue = 1;
     this.#refuseOneIn = this.random.oneIn(2) ? 0 : 3 + this.random.below(40);
   }
@@ -154,7 +157,7 @@ export class World {
       const chunks = 2 + random.below(3);
       for (let chunk = chunks; chunk < CHUNKS; chunk++) this.#ration(chunk, 0, t.CHUNK_RELEASING, 0);
     } else {
-      this.#ration(0, 0, t.CHUNK_PRIVATE, 16 + random.below(70));
+      this.#ration(0, 0, t.CHUNK_PRIVATE, 12 + random.below(36));
       this.#ration(1, 1, t.CHUNK_PRIVATE, 6 + random.below(20));
       this.#ration(2, FILE_DOMAIN, t.CHUNK_SHARED, 2 + random.below(8));
       if (random.oneIn(6)) this.#ration(SPARE, 0, t.CHUNK_RELEASING, 0);

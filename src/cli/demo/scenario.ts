@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import type { Host, Vm } from '../../host/index.ts';
+import type { Host, Vm, VmMemory } from '../../host/index.ts';
 import { formatSize } from '../../host/size.ts';
 import type { DemoModel, GuestView } from './model.ts';
 
@@ -119,7 +119,7 @@ async function freePattern(host: Host, guest: GuestView, vm: Vm, options: Scenar
     if (options.signal.aborted) return;
     if (passed > RETURN_TIMEOUT_MS) break;
     await sleep(50);
-    back = before.privateBytes - (await vm.memory()).privateBytes;
+    back = contentBytes(before) - contentBytes(await vm.memory());
   }
   const seconds = ((performance.now() - freedAt) / 1000).toFixed(1);
   const resident = (await host.memory()).residentBytes - residentBefore;
@@ -127,6 +127,9 @@ async function freePattern(host: Host, guest: GuestView, vm: Vm, options: Scenar
   options.emit(`${guest.name} freed ${formatSize(PATTERN_BYTES)} → host RSS ${change} after ${seconds} s`);
   guest.phase = 'idle';
 }
+
+/** Pages that hold something, wherever that is: equal ones may have been merged meanwhile, and unused ones put away. */
+const contentBytes = ({ privateBytes, sharedBytes, absentBytes }: VmMemory): number => privateBytes + sharedBytes + absentBytes;
 
 /** Its stdout without the last newline. Throws when it fails. */
 async function run(vm: Vm, code: string): Promise<string> {
