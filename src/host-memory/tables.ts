@@ -50,7 +50,7 @@ export const RETURN_CURSOR = CONTROL + 68;
 /** Contiguous runs of guest pages that lists of balloons and reports changed. */
 export const GIVEN_RUNS = CONTROL + 69;
 /** Time that owners took for what the memory worker nominated, µs mod 2^32. */
-export const OWNERS_TIME = CONTROL + 70;
+export const OWNERS_TIME = CONTROL + 71;
 /** When (ms of the monotonic clock, wrapping) chunks that rest are looked at again. */
 export const REST_DUE = CONTROL + 70;
 
@@ -59,7 +59,7 @@ export const EMERGENCY_RESERVE = CONTROL + 80;
 export const BREAK_RESERVE = CONTROL + 81;
 export const HANDY_BATCH = CONTROL + 82;
 export const HANDY_MAX = CONTROL + 83;
-/** Free frames below which a refill wakes the memory worker; 0 while there is none. */
+/** Free frames in wholly free chunks below which a refill wakes the memory worker; 0 while there is none. */
 export const LOW_WATERMARK = CONTROL + 84;
 
 /** One word for each reader without locks: odd while it reads tables of guests (readers.ts). */

@@ -97,12 +97,12 @@ export class MemoryWorker {
     this.#store = new StoreWriter({ host, table: store.table, ...(store.swap && { swap: new SwapFileDevice(store.swap) }) });
     this.#nominator = new Nominator(host, nominations, () => settings.stopped);
     this.#fusion = new Fusion(host, this.#nominator);
-    this.#compaction = new Compaction(host, this.#nominator);
     const costs = new Costs();
     this.#parking = new Parking(host, this.#nominator, this.#store, costs);
     this.#watermarks = new Watermarks(host);
     this.#idle = new IdleVms(host);
     this.#imagePages = new ImagePages(host);
+    this.#compaction = new Compaction(host, this.#nominator, () => this.#imagePages.images);
     this.#pace = new Pace(host, settings);
     this.#decisions = new Decisions(send);
     this.#reclaim = new Reclaim({
@@ -112,6 +112,7 @@ export class MemoryWorker {
       parking: this.#parking,
       costs,
       watermarks: this.#watermarks,
+      compaction: this.#compaction,
       stopped: () => settings.stopped,
       decided: (life, way, pages, reason) => this.#decisions.note(life, way, pages, reason),
       releaseUnmapped: () => this.#imagePages.releaseAll(),

@@ -112,7 +112,9 @@ export class Merging {
     let frames = this.#reserves.get(domain);
     if (frames === undefined) this.#reserves.set(domain, (frames = []));
     if (frames.length === 0)
-      frames.push(...(this.#host.allocateShared(domain, RESERVE_FRAMES) ?? this.#host.allocateShared(domain, 1) ?? []));
+      frames.push(
+        ...(this.#host.allocateShared(domain, RESERVE_FRAMES) ?? this.#host.allocateShared(domain, 1, 'emergency') ?? []),
+      );
     return frames.pop() ?? 0;
   }
 

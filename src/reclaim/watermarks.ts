@@ -1,22 +1,17 @@
 /**
- * When reclaim begins and ends: below `low` free frames it works until there are `high`, so that it does not start and stop all the time. Both lie
- * above what allocation keeps in reserve, so guests seldom get to wait.
+ * When reclaim begins and ends: below `low` it works until there is `high`, so that it does not start and stop all the time. Both count the frames of
+ * wholly free chunks, which alone serve every domain and kind, and lie above what allocation keeps in reserve, so guests seldom get to wait.
  */
 import type { HostMemory } from '../host-memory/index.ts';
-import {
-  BREAK_RESERVE,
-  EMERGENCY_RESERVE,
-  FREE_FRAMES,
-  LOW_WATERMARK,
-  RELEASING_FRAMES,
-  WAITER_COUNT,
-} from '../host-memory/tables.ts';
+import { BREAK_RESERVE, EMERGENCY_RESERVE, EMPTY_FRAMES, LOW_WATERMARK, WAITER_COUNT } from '../host-memory/tables.ts';
 import { CHUNK_FRAMES } from '../layout/arena.ts';
 
-/** Of the pool, above the reserves; at most so many frames each. */
-const LOW_SHARE = 1 / 50;
-const HIGH_SHARE = 1 / 25;
-const STEP_FRAMES_MAX = 8192;
+/** Of the pool, above the reserves, each; in chunks, at least and at most. */
+const STEP_SHARE = 1 / 50;
+const STEP_CHUNKS_MIN = 1;
+const STEP_CHUNKS_MAX = 16;
+/** With somebody waiting, so many frames are wanted in any case. */
+const WAITING_FRAMES = 64;
 
 export class Watermarks {
   readonly low: number;
@@ -26,16 +21,18 @@ export class Watermarks {
   /** Sets the mark below which refills wake the worker. */
   constructor(host: HostMemory) {
     this.#host = host;
-    const { words, frameCount } = host;
+    const { words, map } = host;
     // New pages do not open the chunks that hold the reserves.
-    const reserve = Math.ceil((words[BREAK_RESERVE] + words[EMERGENCY_RESERVE]) / CHUNK_FRAMES) * CHUNK_FRAMES;
-    this.low = reserve + Math.min(STEP_FRAMES_MAX, Math.floor(frameCount * LOW_SHARE));
-    this.high = reserve + Math.min(2 * STEP_FRAMES_MAX, Math.floor(frameCount * HIGH_SHARE));
+    const reserve = Math.ceil((words[BREAK_RESERVE] + words[EMERGENCY_RESERVE]) / CHUNK_FRAMES);
+    const step = Math.max(STEP_CHUNKS_MIN, Math.min(STEP_CHUNKS_MAX, Math.round(map.chunkCount * STEP_SHARE)));
+    this.low = (reserve + step) * CHUNK_FRAMES;
+    this.high = (reserve + 2 * step) * CHUNK_FRAMES;
     Atomics.store(words, LOW_WATERMARK, this.low);
   }
 
+  /** Frames in wholly free chunks. */
   get free(): number {
-    return Atomics.load(this.#host.words, FREE_FRAMES) + Atomics.load(this.#host.words, RELEASING_FRAMES);
+    return Atomics.load(this.#host.words, EMPTY_FRAMES);
   }
 
   /** Frames that are missing to the high mark; 0 while free memory is above the low one and nobody waits. */
@@ -43,7 +40,6 @@ export class Watermarks {
     const { free } = this;
     const somebodyWaits = Atomics.load(this.#host.words, WAITER_COUNT) !== 0;
     if (free >= this.low && !somebodyWaits) return 0;
-    // Who waits beside free frames waits for whole chunks, or for those of its own domain.
-    return Math.max(this.high - free, somebodyWaits ? 64 : 0);
+    return Math.max(this.high - free, somebodyWaits ? WAITING_FRAMES : 0);
   }
 }
