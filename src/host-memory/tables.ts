@@ -50,7 +50,7 @@ export const RETURN_CURSOR = CONTROL + 68;
 /** Contiguous runs of guest pages that lists of balloons and reports changed. */
 export const GIVEN_RUNS = CONTROL + 69;
 /** Time that owners took for what the memory worker nominated, µs mod 2^32. */
-export const OWNERS_TIME = CONTROL + 70;
+export const OWNERS_TIME = CONTROL + 71;
 /** When (ms of the monotonic clock, wrapping) chunks that rest are looked at again. */
 export const REST_DUE = CONTROL + 70;
 

@@ -45,8 +45,8 @@ export interface ReclaimOptions {
   readonly stopped: () => boolean;
   /** Told what was done, for `top` and events. */
   readonly decided: (life: number, way: Way, pages: number, reason: string) => void;
-  /** Pages of images that no VM maps any more; how many were freed. */
-  readonly releaseUnmapped: () => number;
+  /** Called again and again between two victims: frees what needs no owner, and hears what is new. */
+  readonly between: () => void;
 }
 
 export class Reclaim {
@@ -60,17 +60,19 @@ export class Reclaim {
 
   /** Works until the high mark is reached, or there is nothing to be had. */
   relieve(): Relief {
-    const { watermarks, stopped } = this.#options;
+    const { watermarks, stopped, fusion, between } = this.#options;
     const before = watermarks.free;
-    this.#options.releaseUnmapped();
     const spent = new Set<number>();
-    while (watermarks.missing > 0 && !stopped()) {
+    let exhausted = false;
+    between();
+    while (watermarks.missing > 0 && !exhausted && !stopped()) {
       const victim = this.#victims().find(({ life }) => !spent.has(life));
-      if (victim === undefined) return { won: watermarks.free - before, exhausted: true };
-      if (!this.#squeeze(victim.life, Math.min(HELPING_FRAMES, victim.over))) spent.add(victim.life);
-      this.#options.releaseUnmapped();
+      if (victim === undefined) exhausted = true;
+      else if (!this.#squeeze(victim.life, Math.min(HELPING_FRAMES, victim.over))) spent.add(victim.life);
+      between();
     }
-    return { won: watermarks.free - before, exhausted: false };
+    fusion.merging.releaseReserves();
+    return { won: watermarks.free - before, exhausted };
   }
 
   /** Who has more than its entitlement, should as much be free as the high mark wants; those with most beyond it, by weight, first. */

@@ -9,7 +9,10 @@ import {
   FREE_FRAMES,
   LOW_WATERMARK,
   RELEASING_FRAMES,
+  VM_TICKET,
+  VM_WAITS_FOR,
   WAITER_COUNT,
+  WAITS_FOR_TABLE,
 } from '../host-memory/tables.ts';
 import { CHUNK_FRAMES } from '../layout/arena.ts';
 
@@ -17,6 +20,11 @@ import { CHUNK_FRAMES } from '../layout/arena.ts';
 const LOW_SHARE = 1 / 50;
 const HIGH_SHARE = 1 / 25;
 const STEP_FRAMES_MAX = 8192;
+/** And in a tiny pool, where the reserves are half of it, no more than these parts of it. */
+const LOW_SHARE_MAX = 1 / 4;
+const HIGH_SHARE_MAX = 1 / 3;
+/** Frames that are looked for while somebody waits beside free ones. */
+const WAITED_FOR_FRAMES = 64;
 
 export class Watermarks {
   readonly low: number;
@@ -29,8 +37,10 @@ export class Watermarks {
     const { words, frameCount } = host;
     // New pages do not open the chunks that hold the reserves.
     const reserve = Math.ceil((words[BREAK_RESERVE] + words[EMERGENCY_RESERVE]) / CHUNK_FRAMES) * CHUNK_FRAMES;
-    this.low = reserve + Math.min(STEP_FRAMES_MAX, Math.floor(frameCount * LOW_SHARE));
-    this.high = reserve + Math.min(2 * STEP_FRAMES_MAX, Math.floor(frameCount * HIGH_SHARE));
+    const mark = (step: number, share: number, most: number): number =>
+      Math.floor(Math.min(reserve + Math.min(step, frameCount * share), frameCount * most));
+    this.low = mark(STEP_FRAMES_MAX, LOW_SHARE, LOW_SHARE_MAX);
+    this.high = mark(2 * STEP_FRAMES_MAX, HIGH_SHARE, HIGH_SHARE_MAX);
     Atomics.store(words, LOW_WATERMARK, this.low);
   }
 
@@ -41,9 +51,24 @@ export class Watermarks {
   /** Frames that are missing to the high mark; 0 while free memory is above the low one and nobody waits. */
   get missing(): number {
     const { free } = this;
-    const somebodyWaits = Atomics.load(this.#host.words, WAITER_COUNT) !== 0;
-    if (free >= this.low && !somebodyWaits) return 0;
-    // Who waits beside free frames waits for whole chunks, or for those of its own domain.
-    return Math.max(this.high - free, somebodyWaits ? 64 : 0);
+    const waits = this.#somebodyWaits;
+    if (free >= this.low && !waits) return 0;
+    return Math.max(this.high - free, waits ? WAITED_FOR_FRAMES : 0);
+  }
+
+  /** Somebody waits beside free frames: it needs whole chunks, or some of its own domain, and pages of others that are moved help before any is taken. */
+  get scattered(): boolean {
+    return this.free >= this.low && this.#somebodyWaits;
+  }
+
+  /** For frames: reclaim has no table pages. */
+  get #somebodyWaits(): boolean {
+    const { words, map } = this.#host;
+    if (Atomics.load(words, WAITER_COUNT) === 0) return false;
+    for (let vm = 0; vm < map.vmCountMax; vm++) {
+      const entry = this.#host.vmEntry(vm);
+      if (Atomics.load(words, entry + VM_TICKET) !== 0 && words[entry + VM_WAITS_FOR] !== WAITS_FOR_TABLE) return true;
+    }
+    return false;
   }
 }
