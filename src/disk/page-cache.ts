@@ -17,7 +17,7 @@ import * as table from './shared-image.ts';
 export interface SharedFrames {
   readonly memory: WebAssembly.Memory;
   /** `count` frames with one reference each and undefined content, or null: not to be had now. */
-  allocateShared(domain: number, count: number): readonly number[] | null;
+  allocateShared(domain: number, count: number, use: 'grow'): readonly number[] | null;
   sharedGeneration(frame: number): number;
   retain(frame: number, generation: number): boolean;
   /** Says of a frame that only the caller knows that it holds the image page of this number. */
@@ -254,8 +254,9 @@ export class PageCache {
   /** False when there is no memory for it now. */
   #loadRun(attached: Attached, firstPage: number, count: number): boolean {
     const { image } = attached;
-    let frames = this.frames.allocateShared(image.domain, count);
-    if (frames === null && this.reclaim(RECLAIM_FRAMES) > 0) frames = this.frames.allocateShared(image.domain, count);
+    // A page that is read is new memory, like one that is written first: breaks of sharing have a reserve before it.
+    let frames = this.frames.allocateShared(image.domain, count, 'grow');
+    if (frames === null && this.reclaim(RECLAIM_FRAMES) > 0) frames = this.frames.allocateShared(image.domain, count, 'grow');
     if (frames === null) return false;
     const taken = frames;
     this.io.submit({

@@ -10,7 +10,7 @@ const DECISIONS_MAX = 16;
 export class Decisions {
   readonly #send: (message: WorkerMessage) => void;
   readonly #noted = new Map<string, WorkerDecision>();
-  #sentAt = 0;
+  #sentAt = Number.NEGATIVE_INFINITY;
 
   constructor(send: (message: WorkerMessage) => void) {
     this.#send = send;

@@ -100,12 +100,15 @@ export class MemoryWorker {
     this.#store = new StoreWriter({ host, table: store.table, ...(store.swap && { swap: new SwapFileDevice(store.swap) }) });
     this.#nominator = new Nominator(host, nominations, () => settings.stopped);
     this.#fusion = new Fusion(host, this.#nominator);
-    this.#compaction = new Compaction(host, this.#nominator);
     const costs = new Costs();
     this.#parking = new Parking(host, this.#nominator, this.#store, costs);
     this.#watermarks = new Watermarks(host);
     this.#idle = new IdleVms(host);
     this.#imagePages = new ImagePages(host);
+    this.#compaction = new Compaction(host, this.#nominator, {
+      images: () => this.#imagePages.images,
+      copied: (old, copy) => this.#fusion.records.follow(old, copy),
+    });
     this.#pace = new Pace(host, settings);
     this.#decisions = new Decisions(send);
     this.#reclaim = new Reclaim({
@@ -115,6 +118,7 @@ export class MemoryWorker {
       parking: this.#parking,
       costs,
       watermarks: this.#watermarks,
+      compaction: this.#compaction,
       stopped: () => settings.stopped,
       decided: (life, way, pages, reason) => this.#decisions.note(life, way, pages, reason),
       between: () => this.#betweenVictims(),
@@ -142,7 +146,6 @@ export class MemoryWorker {
   }
 
   #relieve(): void {
-    if (this.#watermarks.scattered) this.#compaction.run();
     const { exhausted } = this.#reclaim.relieve();
     this.#publish();
     // More may be had when guests have moved on, or pages have become quiet: not before.

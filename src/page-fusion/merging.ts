@@ -36,6 +36,8 @@ export interface QuietPage {
 
 /** Frames for merges to come, kept per domain. */
 const RESERVE_FRAMES = 32;
+/** Merges under way at most for which the emergency reserve is touched. */
+const EMERGENCY_MERGES = 16;
 
 /** A frame that pages are being merged into. */
 interface Merge {
@@ -117,11 +119,16 @@ export class Merging {
     let frames = this.#reserves.get(domain);
     if (frames === undefined) this.#reserves.set(domain, (frames = []));
     if (frames.length === 0) {
-      frames.push(...(this.#host.allocateShared(domain, RESERVE_FRAMES) ?? this.#host.allocateShared(domain, 1) ?? []));
+      frames.push(...(this.#host.allocateShared(domain, RESERVE_FRAMES) ?? this.#oneMore(domain)));
       // What was known of their former lives could be taken for these once generations have wrapped.
       for (const frame of frames) this.#records.forget(frame);
     }
     return frames.pop() ?? 0;
+  }
+
+  /** From what is kept for what must not fail: two frames come free for it soon, so only a few are out at once. */
+  #oneMore(domain: number): readonly number[] {
+    return (this.#merges.size < EMERGENCY_MERGES && this.#host.allocateShared(domain, 1, 'emergency')) || [];
   }
 
   #first({ vm, page, frame, stamp }: QuietPage, target: number): void {

@@ -8,7 +8,7 @@
  */
 import { isPageOf } from '../guest-memory/table-walk.ts';
 import { FRAME_SHARED, frameGeneration, frameReferences, frameState, REFERENCES_MAX } from '../host-memory/frame-entry.ts';
-import { frameEntry } from '../host-memory/frame-table.ts';
+import { frameEntry, generationOf } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 import { vmOfLife } from '../vm/nominations.ts';
 
@@ -83,6 +83,15 @@ export class FrameRecords {
       default:
         return this.kind[at] === RECORD_PENDING;
     }
+  }
+
+  /** What is known of a merged frame is true of this copy of it too, which others have from here on. */
+  follow(old: number, copy: number): void {
+    const at = this.of(old);
+    if (this.kind[at] !== RECORD_SHARED || !this.#live(old)) return;
+    this.set(copy, RECORD_SHARED, this.hashLow[at], this.hashHigh[at], generationOf(this.#host, copy), 0, 0);
+    this.kind[at] = RECORD_NONE;
+    this.insert(copy);
   }
 
   /** Forgets frames that are something else by now, so that no generation wraps between two passes unseen. */

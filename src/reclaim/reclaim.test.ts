@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { PAGE, smallPool } from '../guest-memory/test-guest.ts';
 import { EMPTY_FRAMES, VM_EPOCH, VM_MAXIMUM, VM_MINIMUM, VM_SHARES } from '../host-memory/tables.ts';
+import { Compaction } from '../page-fusion/compaction.ts';
 import { Fusion } from '../page-fusion/fusion.ts';
 import { firstOf, TestOwners, type TestVm } from '../vm/test-owners.ts';
 import { Costs, type Way } from './costs.ts';
@@ -10,8 +11,8 @@ import { Reclaim } from './reclaim.ts';
 import { TestStore } from './test-store.ts';
 import { Watermarks } from './watermarks.ts';
 
-function open(poolBytes = 16 * 2 ** 20) {
-  const host = smallPool({ poolBytes });
+function open(breakReserve = 0) {
+  const host = smallPool({ poolBytes: 16 * 2 ** 20, breakReserve });
   const owners = new TestOwners(host);
   const store = new TestStore(host);
   const costs = new Costs();
@@ -27,6 +28,7 @@ function open(poolBytes = 16 * 2 ** 20) {
     parking,
     costs,
     watermarks,
+    compaction: new Compaction(host, owners.nominator, { images: () => [], copied: () => {} }),
     stopped: () => owners.stopped,
     decided: (life, way, pages) => decided.push({ life, way, pages }),
     between: () => between++,
@@ -124,10 +126,12 @@ describe('relief', () => {
   });
 
   it('M66 M67: keeps no frame for merges, and looks up between two victims', () => {
-    const pool = open();
-    pool.add(1, 2000);
-    pool.add(1, 2040);
+    const pool = open(512);
+    const vm = pool.owners.add({ source: pool.store, pages: 4096 });
+    // A tenth is twins: no multiple of a reserve, and not a chunk full of them.
+    for (let page = 0; page < 3500; page++) vm.fill(page, page % 5 === 0 ? 1 + Math.floor(page / 10) : 100_000 + page);
     pool.reclaim.relieve();
+    expect(pool.fusion.merging.counts.merged).toBeGreaterThan(0);
     expect([...pool.fusion.merging.heldFrames()]).toEqual([]);
     expect(pool.count()).toBeGreaterThan(1);
     pool.owners.audit();

@@ -8,6 +8,7 @@
  */
 import type { HostMemory } from '../host-memory/index.ts';
 import { VM_CHARGED, VM_MAXIMUM, VM_MINIMUM, VM_SHARED, VM_SHARES } from '../host-memory/tables.ts';
+import type { Compaction } from '../page-fusion/compaction.ts';
 import type { Fusion } from '../page-fusion/fusion.ts';
 import { NOMINATION, vmOfLife } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
@@ -42,6 +43,7 @@ export interface ReclaimOptions {
   readonly parking: Parking;
   readonly costs: Costs;
   readonly watermarks: Watermarks;
+  readonly compaction: Compaction;
   readonly stopped: () => boolean;
   /** Told what was done, for `top` and events. */
   readonly decided: (life: number, way: Way, pages: number, reason: string) => void;
@@ -60,12 +62,15 @@ export class Reclaim {
 
   /** Works until the high mark is reached, or there is nothing to be had. */
   relieve(): Relief {
-    const { watermarks, stopped, fusion, between } = this.#options;
+    const { watermarks, stopped, fusion, compaction, between } = this.#options;
     const before = watermarks.free;
     const spent = new Set<number>();
     let exhausted = false;
     between();
     while (watermarks.missing > 0 && !exhausted && !stopped()) {
+      // Whole chunks are what everybody can use; those that frames are won in are sparse at first.
+      const { free } = watermarks;
+      if (compaction.run(true) > 0 && watermarks.free > free) continue;
       const victim = this.#victims().find(({ life }) => !spent.has(life));
       if (victim === undefined) exhausted = true;
       else if (!this.#squeeze(victim.life, Math.min(HELPING_FRAMES, victim.over))) spent.add(victim.life);

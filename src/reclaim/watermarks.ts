@@ -1,12 +1,16 @@
 /**
- * When reclaim begins and ends: below `low` free frames it works until there are `high`, so that it does not start and stop all the time. Both lie
- * above what allocation keeps in reserve, so guests seldom get to wait.
+ * When reclaim begins and ends: below `low` it works until there is `high`, so that it does not start and stop all the time. Both count the frames of
+ * wholly free chunks, which alone serve every domain and kind, and lie above what allocation keeps in reserve, so guests seldom get to wait.
  */
+
+import { chunkEntry } from '../host-memory/chunk-set.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 import {
   BREAK_RESERVE,
+  CHUNK_RELEASING,
+  CHUNK_STATE,
   EMERGENCY_RESERVE,
-  FREE_FRAMES,
+  EMPTY_FRAMES,
   LOW_WATERMARK,
   RELEASING_FRAMES,
   VM_TICKET,
@@ -16,15 +20,12 @@ import {
 } from '../host-memory/tables.ts';
 import { CHUNK_FRAMES } from '../layout/arena.ts';
 
-/** Of the pool, above the reserves; at most so many frames each. */
-const LOW_SHARE = 1 / 50;
-const HIGH_SHARE = 1 / 25;
-const STEP_FRAMES_MAX = 8192;
-/** And in a tiny pool, where the reserves are half of it, no more than these parts of it. */
-const LOW_SHARE_MAX = 1 / 4;
-const HIGH_SHARE_MAX = 1 / 3;
-/** Frames that are looked for while somebody waits beside free ones. */
-const WAITED_FOR_FRAMES = 64;
+/** Of the pool, above the reserves, each; in chunks, at least and at most. */
+const STEP_SHARE = 1 / 50;
+const STEP_CHUNKS_MIN = 1;
+const STEP_CHUNKS_MAX = 16;
+/** With somebody waiting, so many frames are wanted in any case. */
+const WAITING_FRAMES = 64;
 
 export class Watermarks {
   readonly low: number;
@@ -34,18 +35,23 @@ export class Watermarks {
   /** Sets the mark below which refills wake the worker. */
   constructor(host: HostMemory) {
     this.#host = host;
-    const { words, frameCount } = host;
+    const { words, map } = host;
     // New pages do not open the chunks that hold the reserves.
-    const reserve = Math.ceil((words[BREAK_RESERVE] + words[EMERGENCY_RESERVE]) / CHUNK_FRAMES) * CHUNK_FRAMES;
-    const mark = (step: number, share: number, most: number): number =>
-      Math.floor(Math.min(reserve + Math.min(step, frameCount * share), frameCount * most));
-    this.low = mark(STEP_FRAMES_MAX, LOW_SHARE, LOW_SHARE_MAX);
-    this.high = mark(2 * STEP_FRAMES_MAX, HIGH_SHARE, HIGH_SHARE_MAX);
+    const reserve = Math.ceil((words[BREAK_RESERVE] + words[EMERGENCY_RESERVE]) / CHUNK_FRAMES);
+    const step = Math.max(STEP_CHUNKS_MIN, Math.min(STEP_CHUNKS_MAX, Math.round(map.chunkCount * STEP_SHARE)));
+    this.low = (reserve + step) * CHUNK_FRAMES;
+    this.high = (reserve + 2 * step) * CHUNK_FRAMES;
     Atomics.store(words, LOW_WATERMARK, this.low);
   }
 
+  /** Frames in wholly free chunks, those that are on their way back to the host OS included. */
   get free(): number {
-    return Atomics.load(this.#host.words, FREE_FRAMES) + Atomics.load(this.#host.words, RELEASING_FRAMES);
+    const { words, map } = this.#host;
+    let free = Atomics.load(words, EMPTY_FRAMES);
+    if (free >= this.low || Atomics.load(words, RELEASING_FRAMES) === 0) return free;
+    for (let chunk = 0; chunk < map.chunkCount; chunk++)
+      if (words[chunkEntry(this.#host, chunk) + CHUNK_STATE] === CHUNK_RELEASING) free += CHUNK_FRAMES;
+    return free;
   }
 
   /** Frames that are missing to the high mark; 0 while free memory is above the low one and nobody waits. */
@@ -53,12 +59,7 @@ export class Watermarks {
     const { free } = this;
     const waits = this.#somebodyWaits;
     if (free >= this.low && !waits) return 0;
-    return Math.max(this.high - free, waits ? WAITED_FOR_FRAMES : 0);
-  }
-
-  /** Somebody waits beside free frames: it needs whole chunks, or some of its own domain, and pages of others that are moved help before any is taken. */
-  get scattered(): boolean {
-    return this.free >= this.low && this.#somebodyWaits;
+    return Math.max(this.high - free, waits ? WAITING_FRAMES : 0);
   }
 
   /** For frames: reclaim has no table pages. */

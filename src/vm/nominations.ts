@@ -31,6 +31,8 @@ export const NOMINATION = {
   balloon: 9,
   /** Give handy frames back. */
   giveHandyBack: 10,
+  /** As shareFurther, for a page that is a view already: of an equal frame in a sparse chunk. */
+  replace: 11,
 } as const;
 export type NominationKind = (typeof NOMINATION)[keyof typeof NOMINATION];
 
