@@ -4,7 +4,6 @@
  * Which frame is whose page is in the frame table, so nothing is searched. One chunk at a time, the sparsest first; a chunk that did not empty
  * (held pages, pages in leaves that forks share) is left alone for a while. Owners move; see guest-memory/nominated.ts.
  */
-import type { SharedImage } from '../disk/index.ts';
 import { PRIVATE } from '../guest-memory/page-entry.ts';
 import { lifeOf } from '../host-memory/accounts.ts';
 import { chunkEntry } from '../host-memory/chunk-set.ts';
@@ -23,7 +22,7 @@ import {
 import { CHUNK_FRAMES } from '../layout/arena.ts';
 import { N_OUTCOME, NOMINATION, NOMINATION_DONE } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
-import { SharedCompaction } from './shared-compaction.ts';
+import { SharedCompaction, type SharedHolders } from './shared-compaction.ts';
 
 /** A domain's chunks are worth compacting from so many more than it needs, as a number and as a share. */
 const SURPLUS_CHUNKS = 2;
@@ -50,11 +49,10 @@ export class Compaction {
   readonly #leftAlone = new Map<number, number>();
   #round = 0;
 
-  /** @param images those that are open. */
-  constructor(host: HostMemory, nominator: Nominator, images: () => Iterable<SharedImage>) {
+  constructor(host: HostMemory, nominator: Nominator, holders: SharedHolders) {
     this.#host = host;
     this.#nominator = nominator;
-    this.#shared = new SharedCompaction(host, nominator, images);
+    this.#shared = new SharedCompaction(host, nominator, holders);
     nominator.on(NOMINATION.move, (words, at) => this.#count(words, at));
     nominator.on(NOMINATION.replace, (words, at) => this.#count(words, at));
   }

@@ -18,15 +18,23 @@ import { livingVms, visitLeaves } from '../vm/vm-survey.ts';
 const LEAVES_AT_ONCE = 8;
 const BACKLOG_MAX = 512;
 
+/** Who knows of shared frames, beside the pages of VMs. */
+export interface SharedHolders {
+  /** Images that are open. */
+  readonly images: () => Iterable<SharedImage>;
+  /** Somebody has this copy now instead of that frame. */
+  readonly copied: (old: number, copy: number) => void;
+}
+
 export class SharedCompaction {
   readonly #host: HostMemory;
   readonly #nominator: Nominator;
-  readonly #images: () => Iterable<SharedImage>;
+  readonly #holders: SharedHolders;
 
-  constructor(host: HostMemory, nominator: Nominator, images: () => Iterable<SharedImage>) {
+  constructor(host: HostMemory, nominator: Nominator, holders: SharedHolders) {
     this.#host = host;
     this.#nominator = nominator;
-    this.#images = images;
+    this.#holders = holders;
   }
 
   /** Moves what is in the chunk, as far as other chunks of the domain have room. Frames for which there is a copy now. */
@@ -37,6 +45,7 @@ export class SharedCompaction {
     for (const life of livingVms(host)) this.#offer(life, domain, copies);
     for (const [old, copy] of copies) this.#offerToImage(old, copy);
     this.#nominator.settle();
+    for (const [old, copy] of copies) if (host.references(copy) > 1) this.#holders.copied(old, copy);
     host.releaseMany([...olds, ...copies.values()]);
     return copies.size;
   }
@@ -66,8 +75,10 @@ export class SharedCompaction {
         unfit.push(copy);
         break;
       }
+      // First: a page of an image gets its number when it has been read whole, and what is copied before that is nobody's.
+      const number = imagePageOf(host, old);
       host.kernels.copyFrame(copy, old);
-      if (imagePageOf(host, old) >= 0) markImagePage(host, copy, imagePageOf(host, old));
+      if (number >= 0) markImagePage(host, copy, number);
       copies.set(old, copy);
     }
     host.releaseMany(unfit);
@@ -102,9 +113,9 @@ export class SharedCompaction {
   }
 
   #offerToImage(old: number, copy: number): void {
-    const number = imagePageOf(this.#host, old);
+    const number = imagePageOf(this.#host, copy);
     if (number < 0) return;
-    for (const image of this.#images()) {
+    for (const image of this.#holders.images()) {
       const page = pageOfNumber(image, number);
       if (page < 0) continue;
       if (replaceFrame(this.#host, image, page, old, copy) === 'awaited') this.#ringAll();

@@ -47,8 +47,8 @@ export interface ReclaimOptions {
   readonly stopped: () => boolean;
   /** Told what was done, for `top` and events. */
   readonly decided: (life: number, way: Way, pages: number, reason: string) => void;
-  /** Pages of images that no VM maps any more; how many were freed. */
-  readonly releaseUnmapped: () => number;
+  /** Called again and again between two victims: frees what needs no owner, and hears what is new. */
+  readonly between: () => void;
 }
 
 export class Reclaim {
@@ -62,19 +62,22 @@ export class Reclaim {
 
   /** Works until the high mark is reached, or there is nothing to be had. */
   relieve(): Relief {
-    const { watermarks, stopped, compaction } = this.#options;
+    const { watermarks, stopped, fusion, compaction, between } = this.#options;
     const before = watermarks.free;
-    this.#options.releaseUnmapped();
     const spent = new Set<number>();
-    // Whole chunks are what everybody can use; those that frames are won in are sparse at first.
-    while (watermarks.missing > 0 && !stopped()) {
-      if (compaction.run(true) > 0) continue;
+    let exhausted = false;
+    between();
+    while (watermarks.missing > 0 && !exhausted && !stopped()) {
+      // Whole chunks are what everybody can use; those that frames are won in are sparse at first.
+      const { free } = watermarks;
+      if (compaction.run(true) > 0 && watermarks.free > free) continue;
       const [victim] = this.#victims(spent);
-      if (victim === undefined) return { won: watermarks.free - before, exhausted: true };
-      if (!this.#squeeze(victim.life, Math.min(HELPING_FRAMES, victim.over))) spent.add(victim.life);
-      this.#options.releaseUnmapped();
+      if (victim === undefined) exhausted = true;
+      else if (!this.#squeeze(victim.life, Math.min(HELPING_FRAMES, victim.over))) spent.add(victim.life);
+      between();
     }
-    return { won: watermarks.free - before, exhausted: false };
+    fusion.merging.releaseReserves();
+    return { won: watermarks.free - before, exhausted };
   }
 
   /**

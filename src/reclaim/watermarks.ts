@@ -2,8 +2,22 @@
  * When reclaim begins and ends: below `low` it works until there is `high`, so that it does not start and stop all the time. Both count the frames of
  * wholly free chunks, which alone serve every domain and kind, and lie above what allocation keeps in reserve, so guests seldom get to wait.
  */
+
+import { chunkEntry } from '../host-memory/chunk-set.ts';
 import type { HostMemory } from '../host-memory/index.ts';
-import { BREAK_RESERVE, EMERGENCY_RESERVE, EMPTY_FRAMES, LOW_WATERMARK, WAITER_COUNT } from '../host-memory/tables.ts';
+import {
+  BREAK_RESERVE,
+  CHUNK_RELEASING,
+  CHUNK_STATE,
+  EMERGENCY_RESERVE,
+  EMPTY_FRAMES,
+  LOW_WATERMARK,
+  RELEASING_FRAMES,
+  VM_TICKET,
+  VM_WAITS_FOR,
+  WAITER_COUNT,
+  WAITS_FOR_TABLE,
+} from '../host-memory/tables.ts';
 import { CHUNK_FRAMES } from '../layout/arena.ts';
 
 /** Of the pool, above the reserves, each; in chunks, at least and at most. */
@@ -30,16 +44,32 @@ export class Watermarks {
     Atomics.store(words, LOW_WATERMARK, this.low);
   }
 
-  /** Frames in wholly free chunks. */
+  /** Frames in wholly free chunks, those that are on their way back to the host OS included. */
   get free(): number {
-    return Atomics.load(this.#host.words, EMPTY_FRAMES);
+    const { words, map } = this.#host;
+    let free = Atomics.load(words, EMPTY_FRAMES);
+    if (free >= this.low || Atomics.load(words, RELEASING_FRAMES) === 0) return free;
+    for (let chunk = 0; chunk < map.chunkCount; chunk++)
+      if (words[chunkEntry(this.#host, chunk) + CHUNK_STATE] === CHUNK_RELEASING) free += CHUNK_FRAMES;
+    return free;
   }
 
   /** Frames that are missing to the high mark; 0 while free memory is above the low one and nobody waits. */
   get missing(): number {
     const { free } = this;
-    const somebodyWaits = Atomics.load(this.#host.words, WAITER_COUNT) !== 0;
-    if (free >= this.low && !somebodyWaits) return 0;
-    return Math.max(this.high - free, somebodyWaits ? WAITING_FRAMES : 0);
+    const waits = this.#somebodyWaits;
+    if (free >= this.low && !waits) return 0;
+    return Math.max(this.high - free, waits ? WAITING_FRAMES : 0);
+  }
+
+  /** For frames: reclaim has no table pages. */
+  get #somebodyWaits(): boolean {
+    const { words, map } = this.#host;
+    if (Atomics.load(words, WAITER_COUNT) === 0) return false;
+    for (let vm = 0; vm < map.vmCountMax; vm++) {
+      const entry = this.#host.vmEntry(vm);
+      if (Atomics.load(words, entry + VM_TICKET) !== 0 && words[entry + VM_WAITS_FOR] !== WAITS_FOR_TABLE) return true;
+    }
+    return false;
   }
 }
