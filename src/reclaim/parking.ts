@@ -88,28 +88,32 @@ export class Parking {
     }
   }
 
-  /** Nominates what `collect` remembers, by these ways. */
-  put(life: number, ways: readonly Way[]): void {
-    if (ways.includes('drop')) this.#drop(life);
-    if (ways.includes('compress') || ways.includes('swap')) this.#park(life, ways);
+  /** Nominates what `collect` remembers, by these ways, `most` pages at most. */
+  put(life: number, ways: readonly Way[], most = LEAF_PAGES): void {
+    const dropped = ways.includes('drop') ? this.#drop(life, most) : 0;
+    if (ways.includes('compress') || ways.includes('swap')) this.#park(life, ways, most - dropped);
   }
 
-  #drop(life: number): void {
+  /** Pages that it nominates. */
+  #drop(life: number, most: number): number {
     const start = performance.now();
-    for (const { page, frame, stamp } of this.#images)
+    const images = this.#images.slice(0, most);
+    for (const { page, frame, stamp } of images)
       this.#nominator.nominate({ kind: NOMINATION.dropImagePage, vm: life, page, identity: SHARED | frame, stamp });
-    const pages = this.#images.length;
+    const pages = images.length;
     this.#costs.putAway('drop', pages, (performance.now() - start) * 1000, pages * PAGE_BYTES);
+    return pages;
   }
 
-  #park(life: number, ways: readonly Way[]): void {
+  #park(life: number, ways: readonly Way[], most: number): void {
+    const candidates = this.#private.slice(0, most);
     const nominate = ({ page, frame, stamp }: Quiet, handle: number): void =>
       this.#nominator.nominate({ kind: NOMINATION.park, vm: life, page, identity: PRIVATE | frame, stamp, target: handle });
     const compressFirst = ways.includes('compress') && (!ways.includes('swap') || isBefore(ways, 'compress', 'swap'));
     const left: Quiet[] = [];
     let start = performance.now();
     let won = 0;
-    for (const quiet of this.#private) {
+    for (const quiet of candidates) {
       const handle = compressFirst ? this.#store.putCompressed(quiet.frame) : 0;
       if (handle === 0) {
         left.push(quiet);
@@ -119,7 +123,7 @@ export class Parking {
       nominate(quiet, handle);
     }
     if (compressFirst) {
-      const pages = this.#private.length - left.length;
+      const pages = candidates.length - left.length;
       this.#costs.putAway('compress', pages, (performance.now() - start) * 1000, won);
     }
     if (!ways.includes('swap') || left.length === 0) return;

@@ -3,15 +3,7 @@
  * above what allocation keeps in reserve, so guests seldom get to wait.
  */
 import type { HostMemory } from '../host-memory/index.ts';
-import {
-  BREAK_RESERVE,
-  EMERGENCY_RESERVE,
-  FREE_FRAMES,
-  LOW_WATERMARK,
-  RELEASING_FRAMES,
-  WAITER_COUNT,
-} from '../host-memory/tables.ts';
-import { CHUNK_FRAMES } from '../layout/arena.ts';
+import { FREE_FRAMES, LOW_WATERMARK, RELEASING_FRAMES, WAITER_COUNT } from '../host-memory/tables.ts';
 
 /** Of the pool, above the reserves; at most so many frames each. */
 const LOW_SHARE = 1 / 50;
@@ -28,7 +20,7 @@ export class Watermarks {
     this.#host = host;
     const { words, frameCount } = host;
     // New pages do not open the chunks that hold the reserves.
-    const reserve = Math.ceil((words[BREAK_RESERVE] + words[EMERGENCY_RESERVE]) / CHUNK_FRAMES) * CHUNK_FRAMES;
+    const reserve = frameCount - host.grantableFrames;
     this.low = reserve + Math.min(STEP_FRAMES_MAX, Math.floor(frameCount * LOW_SHARE));
     this.high = reserve + Math.min(2 * STEP_FRAMES_MAX, Math.floor(frameCount * HIGH_SHARE));
     Atomics.store(words, LOW_WATERMARK, this.low);
