@@ -3,7 +3,7 @@
  * without locks; the minimum is not undercut by what is asked of an owner once it has done all that it was asked before.
  */
 import type { HostMemory } from '../host-memory/index.ts';
-import { VM_CHARGED, VM_HANDY, VM_MAXIMUM, VM_MINIMUM, VM_SHARED, VM_SHARES } from '../host-memory/tables.ts';
+import { VM_MAXIMUM, VM_MINIMUM, VM_PRIVATE, VM_SHARED, VM_SHARES } from '../host-memory/tables.ts';
 import { vmOfLife } from '../vm/nominations.ts';
 import type { Claim } from './entitlement.ts';
 
@@ -15,7 +15,8 @@ export function claimOf(host: HostMemory, life: number): Claim {
   const account = host.vmEntry(vmOfLife(life));
   const load = (word: number): number => Atomics.load(words, account + word);
   return {
-    used: load(VM_CHARGED) + load(VM_SHARED),
+    // Without handy frames: they hold nothing, and a page that is put away makes one more of them for a moment.
+    used: load(VM_PRIVATE) + load(VM_SHARED),
     minimum: load(VM_MINIMUM),
     maximum: load(VM_MAXIMUM),
     shares: load(VM_SHARES),
@@ -27,10 +28,6 @@ export function spareFrames(host: HostMemory, life: number): number {
   const { used, minimum } = claimOf(host, life);
   return minimum === 0 ? Number.POSITIVE_INFINITY : Math.max(0, used - minimum);
 }
-
-/** Whether all its handy frames may be taken. */
-export const mayGiveHandy = (host: HostMemory, life: number): boolean =>
-  spareFrames(host, life) >= Atomics.load(host.words, host.vmEntry(vmOfLife(life)) + VM_HANDY);
 
 export const isAboveMaximum = ({ used, maximum }: Claim): boolean => maximum > 0 && used > maximum;
 

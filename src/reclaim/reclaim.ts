@@ -14,7 +14,7 @@ import type { Nominator } from '../vm/nominator.ts';
 import { ageVm, livingVms, visitLeaves } from '../vm/vm-survey.ts';
 import type { Costs, Way } from './costs.ts';
 import { entitlements } from './entitlement.ts';
-import { claimOf, isAboveMaximum, mayGiveHandy, spareFrames, trimmedTo } from './limits.ts';
+import { claimOf, isAboveMaximum, spareFrames, trimmedTo } from './limits.ts';
 import type { Parking, ParkingCounts } from './parking.ts';
 import type { Watermarks } from './watermarks.ts';
 
@@ -156,7 +156,7 @@ export class Reclaim {
     for (let round = 0; round < ROUNDS; round++) {
       const ways = costs.order();
       for (let level = 1; level <= ways.length && demand.missing() > 0; level++) this.#goRound(demand, ways.slice(0, level));
-      if (mayGiveHandy(host, life)) nominator.nominate({ kind: NOMINATION.giveHandyBack, vm: life });
+      nominator.nominate({ kind: NOMINATION.giveHandyBack, vm: life });
       if (demand.missing() <= 0 || demand.most() <= 0) break;
       ageVm(host, nominator, life);
       if (!nominator.settle()) break;

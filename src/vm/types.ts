@@ -30,7 +30,7 @@ export interface VmConfig {
   readonly limits?: Partial<VmLimits>;
 }
 
-/** What a machine may keep when the pool is short. A machine uses its private and its shared pages, and what is kept handy for it. */
+/** What a machine may keep when the pool is short. A machine uses its private and its shared pages. */
 export interface VmLimits {
   /** Reclaim leaves it so much. 0: nothing is promised. */
   readonly minimumBytes: number;
