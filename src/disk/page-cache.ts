@@ -62,7 +62,7 @@ export class PageCache {
   readonly frames: SharedFrames;
   readonly io: IoClient;
   readonly #images = new Map<number, Attached>();
-  /** References that keep what `loadAll` returned until the caller has mapped it. */
+  /** References that keep what `load` returned until the caller has mapped it. */
   #lent: readonly number[] = [];
   #starved = false;
 
@@ -108,15 +108,15 @@ export class PageCache {
   }
 
   /**
-   * Every page of a file: kernel or initramfs. The frames may be mapped until the next call of `poll`; whoever keeps one longer takes a
-   * reference. 'loading': ask again when the doorbell rang. 'no-memory': the same, later.
+   * `count` pages of a file from `first` on, all of it by default: kernel or initramfs. The frames may be mapped until the next call of `poll`; whoever
+   * keeps one longer takes a reference. 'loading': ask again when the doorbell rang. 'no-memory': the same, later.
    * @throws ShoalError `bad-disk` when the file cannot be read or has changed
    */
-  loadAll(image: SharedImage): 'loading' | 'no-memory' | readonly number[] {
+  load(image: SharedImage, first = 0, count = table.imagePageCount(image)): 'loading' | 'no-memory' | readonly number[] {
     this.#returnLent();
     const frames: number[] = [];
     let missing = false;
-    for (let page = 0; page < table.pageCount(image.bytes); page++) {
+    for (let page = first; page < first + count; page++) {
       const frame = this.acquire(image, page, () => {});
       if (frame === PAGE_FAILED) {
         this.frames.releaseMany(frames);

@@ -7,7 +7,7 @@
  * A page that was granted or written since it was aged survives the first round.
  */
 import type { HostMemory } from '../host-memory/index.ts';
-import { VM_CHARGED, VM_MAXIMUM, VM_MINIMUM, VM_SHARED, VM_SHARES } from '../host-memory/tables.ts';
+import { SHARED_FRAMES, VM_CHARGED, VM_MAXIMUM, VM_MINIMUM, VM_SHARED, VM_SHARES } from '../host-memory/tables.ts';
 import type { Compaction } from '../page-fusion/compaction.ts';
 import type { Fusion } from '../page-fusion/fusion.ts';
 import { NOMINATION, vmOfLife } from '../vm/nominations.ts';
@@ -71,7 +71,7 @@ export class Reclaim {
       // Whole chunks are what everybody can use; those that frames are won in are sparse at first.
       const { free } = watermarks;
       if (compaction.run(true) > 0 && watermarks.free > free) continue;
-      const victim = this.#victims().find(({ life }) => !spent.has(life));
+      const [victim] = this.#victims(spent);
       if (victim === undefined) exhausted = true;
       else if (!this.#squeeze(victim.life, Math.min(HELPING_FRAMES, victim.over))) spent.add(victim.life);
       between();
@@ -80,16 +80,23 @@ export class Reclaim {
     return { won: watermarks.free - before, exhausted };
   }
 
-  /** Who has more than its entitlement, should as much be free as the high mark wants; those with most beyond it, by weight, first. */
-  #victims(): Victim[] {
+  /**
+   * Who has more than its entitlement, should as much be free as the high mark wants; those with most beyond it, by weight, first. `spent` have nothing
+   * to give now, so the others make up for them.
+   */
+  #victims(spent: ReadonlySet<number>): Victim[] {
     const { host, watermarks } = this.#options;
     const { words } = host;
-    const lives = livingVms(host);
-    for (const life of this.#hands.keys()) if (!lives.includes(life)) this.#hands.delete(life);
+    const all = livingVms(host);
+    for (const life of this.#hands.keys()) if (!all.includes(life)) this.#hands.delete(life);
+    const sharedPages = all.reduce((sum, life) => sum + words[host.vmEntry(vmOfLife(life)) + VM_SHARED], 0);
+    // What a view costs, on average: many pages may have one frame.
+    const perView = Math.min(1, words[SHARED_FRAMES] / Math.max(1, sharedPages));
+    const lives = all.filter((life) => !spent.has(life));
     const claims = lives.map((life) => {
       const account = host.vmEntry(vmOfLife(life));
       return {
-        used: words[account + VM_CHARGED] + words[account + VM_SHARED],
+        used: words[account + VM_CHARGED] + Math.ceil(words[account + VM_SHARED] * perView),
         minimum: words[account + VM_MINIMUM],
         maximum: words[account + VM_MAXIMUM],
         shares: words[account + VM_SHARES],
