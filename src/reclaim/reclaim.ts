@@ -44,6 +44,8 @@ export interface ReclaimOptions {
   readonly costs: Costs;
   readonly watermarks: Watermarks;
   readonly compaction: Compaction;
+  /** May equal pages be merged, and zeros freed? */
+  readonly fuses: () => boolean;
   readonly stopped: () => boolean;
   /** Told what was done, for `top` and events. */
   readonly decided: (life: number, way: Way, pages: number, reason: string) => void;
@@ -135,7 +137,7 @@ export class Reclaim {
 
   /** One round of the clock, or until enough is won: frames, by what was carried out. */
   #goRound(life: number, want: number, ways: readonly Way[]): number {
-    const { host, nominator, fusion, parking, stopped, decided, watermarks } = this.#options;
+    const { host, nominator, fusion, fuses, parking, stopped, decided, watermarks } = this.#options;
     const start = this.#hands.get(life) ?? 0;
     const before = { ...parking.counts };
     const fused = fusion.won;
@@ -151,7 +153,7 @@ export class Reclaim {
     while (wonSoFar() < want && watermarks.missing > 0 && !stopped()) {
       const from = leaf;
       leaf = visitLeaves(host, life, from, 1, (vm, at, leafAt) => {
-        fusion.visit(vm, at, leafAt);
+        if (fuses()) fusion.visit(vm, at, leafAt);
         parking.collect(vm, at, leafAt);
       });
       if (leaf < 0) {
