@@ -74,6 +74,7 @@ export class MemoryWorker {
   readonly #nominator: Nominator;
   readonly #fusion: Fusion;
   readonly #compaction: Compaction;
+  readonly #costs: Costs;
   readonly #parking: Parking;
   readonly #reclaim: Reclaim;
   readonly #watermarks: Watermarks;
@@ -106,8 +107,8 @@ export class MemoryWorker {
     this.#store = new StoreWriter({ host, table: store.table, ...(store.swap && { swap: new SwapFileDevice(store.swap) }) });
     this.#nominator = new Nominator(host, nominations, () => settings.stopped);
     this.#fusion = new Fusion(host, this.#nominator);
-    const costs = new Costs();
-    this.#parking = new Parking(host, this.#nominator, this.#store, costs);
+    this.#costs = new Costs();
+    this.#parking = new Parking(host, this.#nominator, this.#store, this.#costs);
     this.#watermarks = new Watermarks(host);
     this.#idle = new IdleVms(host);
     this.#imagePages = new ImagePages(host);
@@ -122,9 +123,10 @@ export class MemoryWorker {
       nominator: this.#nominator,
       fusion: this.#fusion,
       parking: this.#parking,
-      costs,
+      costs: this.#costs,
       watermarks: this.#watermarks,
       compaction: this.#compaction,
+      fuses: () => settings.fusion,
       stopped: () => settings.stopped,
       decided: (life, way, pages, reason) => this.#decisions.note(life, way, pages, reason),
       between: () => this.#betweenVictims(),
@@ -325,6 +327,8 @@ export class MemoryWorker {
       swapCapacity: stored.swapBlocks,
     };
     for (const [i, name] of WORKER_COUNT_NAMES.entries()) Atomics.store(this.#host.words, WORKER_COUNTS + i, values[name]);
+    this.#costs.cameBackSoFar('compress', stored.decompressedTotal);
+    this.#costs.cameBackSoFar('swap', stored.swappedInTotal);
     this.#tellSwap(stored.swapFull);
     this.#decisions.send();
   }

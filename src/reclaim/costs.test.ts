@@ -45,6 +45,12 @@ describe('costs', () => {
     const refused = costs.perByte('compress');
     costs.cameBack('compress', 1000);
     const back = costs.perByte('compress');
+    const other = new Costs();
+    other.cameBackSoFar('compress', 700);
+    other.cameBackSoFar('compress', 1000);
+    const same = new Costs();
+    same.cameBack('compress', 1000);
+    expect(other.perByte('compress')).toBe(same.perByte('compress'));
     expect(refused).toBeGreaterThan(before);
     expect(back).toBeGreaterThan(refused);
     for (let i = 0; i < 200; i++) costs.putAway('compress', 1000, 12_000, 1000 * 2048);

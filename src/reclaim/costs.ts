@@ -26,6 +26,7 @@ interface Tally {
 
 export class Costs {
   readonly #tallies: Record<Way, Tally> = { drop: fresh(), compress: fresh(), swap: fresh() };
+  readonly #soFar: Record<Way, number> = { drop: 0, compress: 0, swap: 0 };
 
   /** `pages` were nominated to be put away in `us`, and that wins `bytesWon`. No pages: nothing is learnt from looking for some. */
   putAway(way: Way, pages: number, us: number, bytesWon: number): void {
@@ -50,6 +51,12 @@ export class Costs {
   /** Guests wanted so many of them again. */
   cameBack(way: Way, pages: number): void {
     this.#tallies[way].refaults += pages;
+  }
+
+  /** The same from a count of all that ever came back (mod 2^32). */
+  cameBackSoFar(way: Way, total: number): void {
+    this.cameBack(way, (total - this.#soFar[way]) >>> 0);
+    this.#soFar[way] = total;
   }
 
   /** µs for a byte. */

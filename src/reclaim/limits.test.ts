@@ -59,6 +59,7 @@ function openReclaim() {
     costs,
     watermarks,
     stopped: () => false,
+    fuses: () => true,
     decided: (life) => victims.push(life),
     between: () => {},
     compaction: new Compaction(host, nominator, { images: () => [], copied: () => {} }),

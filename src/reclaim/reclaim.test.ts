@@ -20,6 +20,7 @@ function open(breakReserve = 0) {
   const fusion = new Fusion(host, owners.nominator);
   const parking = new Parking(host, owners.nominator, store, costs);
   const decided: { readonly life: number; readonly way: Way; readonly pages: number }[] = [];
+  const fuses = { yes: true };
   let between = 0;
   const reclaim = new Reclaim({
     host,
@@ -29,6 +30,7 @@ function open(breakReserve = 0) {
     costs,
     watermarks,
     compaction: new Compaction(host, owners.nominator, { images: () => [], copied: () => {} }),
+    fuses: () => fuses.yes,
     stopped: () => owners.stopped,
     decided: (life, way, pages) => decided.push({ life, way, pages }),
     between: () => between++,
@@ -42,7 +44,7 @@ function open(breakReserve = 0) {
       if (!vm.fill(page, seed + page)) throw new Error('the pool is too small for this test');
     return vm;
   };
-  return { host, owners, store, costs, watermarks, fusion, parking, reclaim, decided, account, add, count: () => between };
+  return { host, owners, store, costs, watermarks, fusion, parking, reclaim, decided, fuses, account, add, count: () => between };
 }
 
 const has = (vm: TestVm): number => vm.guest.memory().privateBytes / PAGE;
@@ -110,6 +112,16 @@ describe('relief', () => {
     expect([has(vm), pool.parking.counts.swapped]).toEqual([10, 0]);
     expect(pool.fusion.won).toBeGreaterThanOrEqual(pool.parking.counts.compressed);
     pool.owners.audit();
+  });
+
+  it('M63: merges nothing, also when memory is short, while fusion is off', () => {
+    const pool = open(512);
+    pool.fuses.yes = false;
+    const vm = pool.owners.add({ source: pool.store, pages: 4096 });
+    for (let page = 0; page < 3500; page++) vm.fill(page, page % 2);
+    expect(pool.reclaim.relieve().exhausted).toBe(false);
+    expect([pool.fusion.won, pool.fusion.counts.read]).toEqual([0, 0]);
+    expect(pool.parking.counts.compressed).toBeGreaterThan(0);
   });
 
   it('M69 M72: a store that is full ends in “nothing more is to be had”, with all pages where they were', () => {

@@ -55,6 +55,8 @@ export interface ReclaimOptions {
   readonly costs: Costs;
   readonly watermarks: Watermarks;
   readonly compaction: Compaction;
+  /** May equal pages be merged, and zeros freed? */
+  readonly fuses: () => boolean;
   readonly stopped: () => boolean;
   /** Told what was done, for `top` and events. */
   readonly decided: (life: number, way: Way, pages: number, reason: string) => void;
@@ -81,7 +83,7 @@ export class Reclaim {
     while (watermarks.missing > 0 && !exhausted && !stopped()) {
       // Whole chunks are what everybody can use; those that frames are won in are sparse at first.
       const { free } = watermarks;
-      if (compaction.run(true) > 0 && watermarks.free > free) continue;
+      if (watermarks.isFragmented && compaction.run(true) > 0 && watermarks.free >= free) continue;
       const [victim] = this.#victims(spent);
       if (victim === undefined) exhausted = true;
       else if (!this.#squeeze(this.#relief(victim))) spent.add(victim.life);
@@ -179,7 +181,7 @@ export class Reclaim {
 
   /** One round of the clock, or until enough is won. */
   #goRound(demand: Demand, ways: readonly Way[]): void {
-    const { host, nominator, fusion, parking, stopped } = this.#options;
+    const { host, nominator, fusion, fuses, parking, stopped } = this.#options;
     const { life } = demand;
     const start = this.#hands.get(life) ?? 0;
     const before = { ...parking.counts };
@@ -188,7 +190,7 @@ export class Reclaim {
     while (demand.missing() > 0 && demand.most() > 0 && !stopped()) {
       const from = leaf;
       leaf = visitLeaves(host, life, from, 1, (vm, at, leafAt) => {
-        fusion.visit(vm, at, leafAt);
+        if (fuses()) fusion.visit(vm, at, leafAt);
         parking.collect(vm, at, leafAt);
       });
       if (leaf < 0) {
