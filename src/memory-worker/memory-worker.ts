@@ -48,6 +48,9 @@ const SWAP_TOLD_MS = 250;
 /** Between two looks whether a VM is above its maximum, ms; longer if the last time took more than the worker's share. */
 const TRIM_AGAIN_MS = 500;
 
+/** Between two looks for sparse chunks, ms. */
+const TIDY_AGAIN_MS = 1000;
+
 /** What a pass has to say of all VMs together. */
 const NOTED = [
   ['share', 'equal pages'],
@@ -96,6 +99,7 @@ export class MemoryWorker {
   /** Until when reclaim is not tried again, and VMs are not trimmed, ms. */
   #exhaustedUntil = 0;
   #nextTrim = 0;
+  #nextTidy = 0;
 
   constructor({ host, setup, settings, send, receive }: MemoryWorkerOptions) {
     const { store, nominations } = setup;
@@ -145,7 +149,7 @@ export class MemoryWorker {
       const isShort = this.#watermarks.missing > 0;
       if (!isShort && now >= this.#dueAt(now)) this.#pass();
       else {
-        this.#compaction.run();
+        this.#tidy(now);
         this.#publish();
         // Also when memory is short, and there is nothing more to be had.
         this.#pace.sleep(Math.min(LOOK_MS, (isShort ? this.#exhaustedUntil : this.#nextPass) - now), rung);
@@ -160,6 +164,13 @@ export class MemoryWorker {
     else if (!isShort && now >= this.#nextTrim && this.#reclaim.isTrimDue) this.#trim(now);
     else return false;
     return true;
+  }
+
+  /** Sparse chunks are emptied, not more often than they can become sparse for good. */
+  #tidy(now: number): void {
+    if (now < this.#nextTidy) return;
+    this.#compaction.run();
+    this.#nextTidy = performance.now() + TIDY_AGAIN_MS;
   }
 
   /** A VM that wants more than its maximum again and again takes no more of the core than all else. */

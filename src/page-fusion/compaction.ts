@@ -61,14 +61,16 @@ export class Compaction {
     if (words[at + N_OUTCOME] === NOMINATION_DONE) this.moved++;
   }
 
-  /** Empties sparse chunks until none is worth it, or the pool closes. Cheap when there are none. `urgent`: one chunk is worth it. Chunks emptied. */
+  /** Empties sparse chunks until none is worth it, or the pool closes. Cheap when there are none. `urgent`: one chunk is wanted, and is worth it. Chunks emptied. */
   run(urgent = false): number {
     this.#round++;
     let emptied = 0;
     for (const one of this.#surveyed()) {
       const surplus = one.chunks.length - Math.ceil(one.used / CHUNK_FRAMES);
       const least = urgent ? 1 : Math.max(SURPLUS_CHUNKS, one.chunks.length * SURPLUS_SHARE);
-      if (surplus >= least) emptied += this.#compact(one, surplus);
+      if (surplus < least) continue;
+      emptied += this.#compact(one, urgent ? 1 : surplus);
+      if (urgent && emptied > 0) break;
     }
     return emptied;
   }
