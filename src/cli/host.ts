@@ -7,6 +7,7 @@ import { formatMetricsAddress, type MetricsAddress, parseMetricsAddress } from '
 import type { HostEvent } from '../host/protocol.ts';
 import { formatSize } from '../host/size.ts';
 import { connect, startHost, tryConnect } from './connection.ts';
+import { type ManagerFlags, managerArguments, managerSettings, withManagerOptions } from './manager-options.ts';
 import { countOption, sizeOption } from './options.ts';
 import { defaultPoolBytes } from './pool-size.ts';
 import { printJson } from './table.ts';
@@ -14,7 +15,7 @@ import { printJson } from './table.ts';
 /** A host that was started for one command waits so long for its first machine. */
 const FIRST_MACHINE_MS = 60_000;
 
-interface HostFlags {
+interface HostFlags extends ManagerFlags {
   memory?: number;
   threads?: number;
   swap?: number;
@@ -27,13 +28,14 @@ interface HostFlags {
 }
 
 export function hostCommand(): CommandUnknownOpts {
-  return new Command('host')
+  const command = new Command('host')
     .summary('own a pool of memory and serve it to the other commands')
     .description('Owns a pool of memory and serves it on a socket until Ctrl-C, which powers all machines off.')
     .option('-m, --memory <size>', 'size of the pool, such as 4G (default: SHOAL_MEMORY, or half of this machine’s)', sizeOption)
     .option('--threads <n>', 'vCPU threads (default: one per core)', countOption)
     .option('--swap <size>', 'size of a swap file for what the pool has no room for, such as 8G (default: none)', sizeOption)
-    .option('--swap-file <path>', 'where the swap file lies (default: without a name among the temporary files)')
+    .option('--swap-file <path>', 'where the swap file lies (default: without a name among the temporary files)');
+  return withManagerOptions(command)
     .option('-d, --detach', 'go on in the background; the log lies beside the socket')
     .option('--stop', 'power off all machines of the running host and end it')
     .option('--metrics <address>', 'serve /metrics for Prometheus on HOST:PORT, or on a port of 127.0.0.1', metricsOption)
@@ -55,6 +57,7 @@ async function runHost(flags: HostFlags): Promise<void> {
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
     metrics: flags.metrics,
     ...(flags.swap === undefined ? {} : { swap: swapSettings(flags.swap, flags.swapFile) }),
+    manager: managerSettings(flags),
     ...(flags.endWhenEmpty ? { endWhenEmptyMs: FIRST_MACHINE_MS } : {}),
   });
   const info = await host.service.info();
@@ -119,6 +122,7 @@ async function detachHost(flags: HostFlags): Promise<void> {
     ...(flags.memory === undefined ? [] : ['--memory', String(flags.memory)]),
     ...(flags.threads === undefined ? [] : ['--threads', String(flags.threads)]),
     ...(flags.metrics === undefined ? [] : ['--metrics', formatMetricsAddress(flags.metrics)]),
+    ...managerArguments(flags),
     ...(flags.swap === undefined ? [] : ['--swap', String(flags.swap)]),
     ...(flags.swapFile === undefined ? [] : ['--swap-file', resolve(flags.swapFile)]),
   ];

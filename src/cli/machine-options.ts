@@ -1,9 +1,10 @@
 /** The options that say what machine to make, shared by `run` and `create`. */
 import type { Command, OptionValues } from '@commander-js/extra-typings';
 import type { CreateOptions } from '../host/index.ts';
+import { type LimitFlags, limitOptions, withLimitOptions } from './limit-options.ts';
 import { listOption, sizeOption } from './options.ts';
 
-export interface MachineFlags {
+export interface MachineFlags extends LimitFlags {
   memory?: number;
   name?: string;
   kernel?: string;
@@ -17,7 +18,7 @@ export interface MachineFlags {
 // Its return type is what the options make of it.
 // biome-ignore lint/suspicious/noExplicitAny: commander's own bound for arguments.
 export function withMachineOptions<A extends any[], O extends OptionValues>(command: Command<A, O>) {
-  return command
+  const machine = command
     .option('-m, --memory <size>', 'promised memory, such as 256M or 1G', sizeOption)
     .option('--name <name>', 'name of the machine')
     .option('--kernel <file>', 'a riscv64 Linux Image of your own instead of an image')
@@ -25,6 +26,7 @@ export function withMachineOptions<A extends any[], O extends OptionValues>(comm
     .option('--append <words>', 'kernel parameters')
     .option('--disk <file[:rw]>', 'a disk image; with :rw writes go to a layer that ends with the machine', listOption)
     .option('--domain <name>', 'machines of different domains never share memory');
+  return withLimitOptions(machine);
 }
 
 export function createOptions(image: string | undefined, flags: MachineFlags): CreateOptions {
@@ -37,6 +39,7 @@ export function createOptions(image: string | undefined, flags: MachineFlags): C
     ...(flags.append === undefined ? {} : { commandLine: flags.append }),
     ...(flags.disk === undefined ? {} : { disks: flags.disk.map(parseDisk) }),
     ...(flags.domain === undefined ? {} : { domain: flags.domain }),
+    ...limitOptions(flags),
   };
 }
 

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { FakePool, fakeAgent } from '../../test/fakes/fake-pool.ts';
+import { FakeManager, FakePool, fakeAgent } from '../../test/fakes/fake-pool.ts';
 import { HostProcess } from '../host/host-process.ts';
 import { LocalService } from '../host/local-service.ts';
 import { program } from './program.ts';
@@ -20,7 +20,10 @@ let host: HostProcess;
 
 beforeAll(async () => {
   mkdirSync(guest);
-  host = await HostProcess.serve(new LocalService(new FakePool(), 2 ** 30, async () => fakeAgent(guest)), socket);
+  host = await HostProcess.serve(
+    new LocalService(new FakePool(), 2 ** 30, async () => fakeAgent(guest), new FakeManager()),
+    socket,
+  );
 });
 afterAll(async () => {
   await host.close();
@@ -199,4 +202,44 @@ test('every command has help with a description', () => {
     expect(command.description(), command.name()).not.toBe('');
     expect(command.helpInformation(), command.name()).toContain('Usage: shoal');
   }
+});
+
+describe('settings that change live', () => {
+  test('limits of a machine: given at its making, changed, shown', async () => {
+    await shoal(['create', '--kernel', '/kernel', '--name', 'bounded', '--minimum', '16M', '--shares', '50']);
+    expect((await shoal(['limits', 'bounded'])).stdout).toBe('minimum  16 MiB\nmaximum  none\nshares   50\n');
+    const changed = await shoal(['limits', 'bounded', '--maximum', '64M', '--json']);
+    expect(JSON.parse(changed.stdout)).toEqual({
+      vm: 'bounded',
+      minimumBytes: 16 * 2 ** 20,
+      maximumBytes: 64 * 2 ** 20,
+      shares: 50,
+    });
+    const lifted = await shoal(['limits', 'bounded', '--maximum', 'none', '--minimum', '0', '--shares', '100']);
+    expect(lifted.stdout).toBe('minimum  none\nmaximum  none\nshares   100\n');
+    expect(await shoal(['limits', 'bounded', '--minimum', '1G'])).toMatchObject({
+      code: 1,
+      stderr: 'shoal: bounded cannot have a minimum of 1024 MiB, because its RAM is 256 MiB.\n',
+    });
+    expect((await shoal(['limits', 'bounded', '--minimum', 'x'])).code).toBe(2);
+    await shoal(['rm', 'bounded']);
+  });
+
+  test('the memory manager', async () => {
+    expect((await shoal(['set'])).stdout).toBe(
+      'fusion       on\nscan-cpu     25 % of a core\nscan-target  10 s\nscan-quiet   2 s\n',
+    );
+    const words = ['--fusion', 'off', '--scan-cpu', '10%', '--scan-target', '1m', '--scan-quiet', '500ms'];
+    const settings = { fusion: false, cpuShare: 0.1, targetMs: 60_000, quietMs: 500 };
+    expect(JSON.parse((await shoal(['set', ...words, '--json'])).stdout)).toEqual(settings);
+    expect((await host.service.info()).manager).toEqual(settings);
+    for (const wrong of [
+      ['--fusion', 'maybe'],
+      ['--scan-cpu', '2'],
+      ['--scan-target', 'soon'],
+    ])
+      expect((await shoal(['set', ...wrong])).code).toBe(2);
+    expect((await shoal(['set', '--scan-target', '1ms'])).code).toBe(1);
+    expect((await host.service.info()).manager).toEqual(settings);
+  });
 });

@@ -11,6 +11,7 @@ import { ExitCode, exitCodeOf } from './exit-code.ts';
 import { hostCommand } from './host.ts';
 import { imagesCommand } from './images.ts';
 import { killCommand } from './kill.ts';
+import { limitsCommand } from './limits.ts';
 import { logsCommand } from './logs.ts';
 import { memoryCommand } from './memory.ts';
 import { splitAtDashes } from './options.ts';
@@ -20,6 +21,7 @@ import { resetCommand } from './reset.ts';
 import { resumeCommand } from './resume.ts';
 import { rmCommand } from './rm.ts';
 import { runCommand } from './run.ts';
+import { setCommand } from './set.ts';
 import { startCommand } from './start.ts';
 import { stopCommand } from './stop.ts';
 import { topCommand } from './top/command.ts';
@@ -52,6 +54,7 @@ export function program(afterDashes: readonly string[] | undefined): CommandUnkn
     psCommand(),
     topCommand(),
     memoryCommand(),
+    limitsCommand(),
     attachCommand(),
     logsCommand(),
     cpCommand(),
@@ -65,6 +68,7 @@ export function program(afterDashes: readonly string[] | undefined): CommandUnkn
     rmCommand(),
     imagesCommand(),
     hostCommand(),
+    setCommand(),
     doctorCommand(),
   ];
   for (const command of commands) root.addCommand(inheriting(command));

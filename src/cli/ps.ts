@@ -3,7 +3,7 @@ import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
 import type { HostOverview } from '../host/index.ts';
 import { formatSize } from '../host/size.ts';
 import { tryConnect } from './connection.ts';
-import { formatAge, printJson, printTable } from './table.ts';
+import { formatAge, formatSpan, printJson, printTable } from './table.ts';
 
 export function psCommand(): CommandUnknownOpts {
   return new Command('ps')
@@ -29,9 +29,10 @@ function printMachines(machines: HostOverview['machines'], pool: HostOverview['m
     formatSize(memory.promisedBytes),
     formatSize(memory.privateBytes),
     formatSize(memory.sharedBytes),
+    formatSpan(memory.cpuMs),
     startedAtMs === null ? '-' : formatAge(startedAtMs),
   ]);
-  printTable([['NAME', 'STATE', 'IMAGE', 'PROMISED', 'PRIVATE', 'SHARED', 'UP'], ...rows]);
+  printTable([['NAME', 'STATE', 'IMAGE', 'PROMISED', 'PRIVATE', 'SHARED', 'CPU', 'UP'], ...rows]);
   if (pool === null || !process.stdout.isTTY) return;
   const used = formatSize(pool.framesInUse * 4096);
   process.stdout.write(`\npool: ${used} of ${formatSize(pool.poolBytes)} in use, ${formatSize(pool.promisedBytes)} promised\n`);

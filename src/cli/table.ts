@@ -12,8 +12,11 @@ export function printJson(value: unknown): void {
 }
 
 /** `3 s`, `5 min`, `2 h`, `4 d` since `timeMs`. */
-export function formatAge(timeMs: number, nowMs = Date.now()): string {
-  const seconds = Math.max(0, Math.round((nowMs - timeMs) / 1000));
+export const formatAge = (timeMs: number, nowMs = Date.now()): string => formatSpan(nowMs - timeMs);
+
+/** As above, for a time of so many milliseconds. */
+export function formatSpan(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
   if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h`;

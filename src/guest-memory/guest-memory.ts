@@ -16,7 +16,7 @@ import { holdsCode, markCode } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/host-memory.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { VM_DOMAIN, VM_EPOCH, VM_HANDY, VM_ROOT, VM_TICKET, VM_WAITS_FOR, WAITS_FOR_TABLE } from '../host-memory/tables.ts';
-import type { VmMemory } from '../vm/types.ts';
+import type { VmAccount } from '../vm/types.ts';
 import { type BringResult, bringSharedSteps, bringSteps, type Fill, type PageSource, setAbsentSteps } from './absent-pages.ts';
 import { type AccessResult, readBytes, readNumber, writeBytesSteps } from './access.ts';
 import { balloonSteps, deflateSteps, discardSteps, pagesOfList, wholePages } from './balloon.ts';
@@ -316,7 +316,7 @@ export class GuestMemory implements GuestPages, GuestAccess {
     return this.host.run(powerOffSteps(this));
   }
 
-  memory(): VmMemory {
+  memory(): VmAccount {
     return this.host.memoryOfVm(this.vm);
   }
 

@@ -7,12 +7,17 @@
 import { assert } from '../base/assert.ts';
 import { ShoalError } from '../base/errors.ts';
 import { PAGE_SIZE, type VmIndex, vmIndex } from '../base/numbers.ts';
-import type { FrameAccount, VmMemory } from '../vm/types.ts';
+import { CHUNK_FRAMES } from '../layout/arena.ts';
+import type { FrameAccount, VmAccount } from '../vm/types.ts';
 import type { HostMemory } from './host-memory.ts';
 import { LOCK_ACCOUNTS, LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
 import {
+  BREAK_RESERVE,
   DOMAIN_MAX,
+  EMERGENCY_RESERVE,
+  ENDED_BREAKS,
+  ENDED_BROUGHT,
   FRAMES_PEAK,
   FREE_FRAMES,
   PROMISE_LIMIT_PAGES,
@@ -23,6 +28,8 @@ import {
   VM_ABSENT,
   VM_ALIVE,
   VM_BALLOONED,
+  VM_BREAKS,
+  VM_BROUGHT,
   VM_CHARGED,
   VM_COUNT,
   VM_DOMAIN,
@@ -34,6 +41,7 @@ import {
   VM_PROMISED,
   VM_RETURNED,
   VM_ROM,
+  VM_RUN_MS,
   VM_SHARED,
   VM_STATE,
   VM_SURPLUS_COUNT,
@@ -107,6 +115,9 @@ export function* dischargeSteps(host: HostMemory, vm: number): Steps<void> {
   yield 'accounts:discharge';
   Atomics.sub(words, PROMISED_PAGES, words[entry + VM_PROMISED]);
   words[VM_COUNT]--;
+  // Taken off first: who adds both up without a lock may count too little for a moment, never twice.
+  Atomics.add(words, ENDED_BREAKS, Atomics.exchange(words, entry + VM_BREAKS, 0));
+  Atomics.add(words, ENDED_BROUGHT, Atomics.exchange(words, entry + VM_BROUGHT, 0));
   Atomics.store(words, entry + VM_STATE, VM_FREE);
   unlock(host, LOCK_ACCOUNTS);
 }
@@ -123,8 +134,13 @@ export function* cancelWaitSteps(host: HostMemory, vm: number): Steps<void> {
   unlock(host, LOCK_ACCOUNTS);
 }
 
+/** Frames that new pages of guests never get: the chunks that hold the reserves. */
+export function reservedFrames(host: HostMemory): number {
+  return Math.ceil((host.words[BREAK_RESERVE] + host.words[EMERGENCY_RESERVE]) / CHUNK_FRAMES) * CHUNK_FRAMES;
+}
+
 /** What one VM has, by state. Any thread; each number is right by itself, the sum may be torn while the VM runs. */
-export function memoryOfVm(host: HostMemory, vm: number): VmMemory {
+export function memoryOfVm(host: HostMemory, vm: number): VmAccount {
   const entry = host.vmEntry(vm);
   const bytes = (word: number): number => Atomics.load(host.words, entry + word) * PAGE_SIZE;
   const [privateBytes, sharedBytes, balloonedBytes, absentBytes] = [VM_PRIVATE, VM_SHARED, VM_BALLOONED, VM_ABSENT].map(bytes);
@@ -139,6 +155,7 @@ export function memoryOfVm(host: HostMemory, vm: number): VmMemory {
     handyBytes: bytes(VM_HANDY) + bytes(VM_SURPLUS_COUNT),
     tableBytes: bytes(VM_TABLES),
     returnedBytes: (Atomics.load(host.words, entry + VM_RETURNED) >>> 0) * PAGE_SIZE,
+    cpuMs: Atomics.load(host.words, entry + VM_RUN_MS) >>> 0,
   };
 }
 

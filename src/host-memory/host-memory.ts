@@ -10,8 +10,8 @@ import type { FrameNumber, VmIndex } from '../base/numbers.ts';
 import { type ArenaMap, CHUNK_FRAMES } from '../layout/arena.ts';
 import { nodePlatform } from '../platform/node/index.ts';
 import type { Platform } from '../platform/platform.ts';
-import type { FrameAccount, VmMemory } from '../vm/types.ts';
-import { memoryOfVm, poolMemory } from './accounts.ts';
+import type { FrameAccount, VmAccount } from '../vm/types.ts';
+import { memoryOfVm, poolMemory, reservedFrames } from './accounts.ts';
 import { planArena } from './arena-plan.ts';
 import type { FrameUse } from './availability.ts';
 import { chunkEntry, chunkOfFrame } from './chunk-set.ts';
@@ -258,8 +258,13 @@ export class HostMemory {
     return this.platform.canReturnMemory && Atomics.load(this.words, CHANGED_CHUNKS) !== 0;
   }
 
-  memoryOfVm(vm: VmIndex): VmMemory {
+  memoryOfVm(vm: VmIndex): VmAccount {
     return memoryOfVm(this, vm);
+  }
+
+  /** Frames that guests may have, all together: the pool without its reserves. */
+  get grantableFrames(): number {
+    return this.frameCount - reservedFrames(this);
   }
 
   poolMemory(): FrameAccount {

@@ -21,6 +21,9 @@ export const PROMISED_PAGES = CONTROL + 32;
 export const PROMISE_LIMIT_PAGES = CONTROL + 33;
 export const NEXT_TICKET = CONTROL + 34;
 export const VM_COUNT = CONTROL + 35;
+/** VM_BREAKS and VM_BROUGHT of VMs that are gone, added up, mod 2^32. */
+export const ENDED_BREAKS = CONTROL + 37;
+export const ENDED_BROUGHT = CONTROL + 38;
 // Both mutexes must be held to change it, so either suffices to read it.
 export const WAITER_COUNT = CONTROL + 36;
 
@@ -145,6 +148,8 @@ export const VM_MAXIMUM = 25;
 export const VM_SHARES = 26;
 /** Pages that got another frame with the same bytes, and no stamp for it. Only the owner changes it. */
 export const VM_MOVED = 27;
+/** Time that its hart ran since the machine was made, in milliseconds mod 2^32, across power-offs. Changed by its thread. */
+export const VM_RUN_MS = 30;
 /** 64 words: the page directories, each for 2 GiB of promise. */
 export const VM_ROOT = 64;
 export const VM_ROOT_COUNT = 64;

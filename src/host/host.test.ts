@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { FakePool, fakeAgent } from '../../test/fakes/fake-pool.ts';
+import { FakeManager, FakePool, fakeAgent } from '../../test/fakes/fake-pool.ts';
 import { Host } from './host.ts';
 import { HostProcess } from './host-process.ts';
 import { LocalService } from './local-service.ts';
@@ -22,7 +22,7 @@ let server: HostProcess;
 let remote: Host;
 
 beforeAll(async () => {
-  service = new LocalService(pool, 2 ** 30, async () => fakeAgent(directory));
+  service = new LocalService(pool, 2 ** 30, async () => fakeAgent(directory), new FakeManager());
   server = await HostProcess.serve(service, socket);
   remote = await Host.connect({ socket });
 });
@@ -89,6 +89,72 @@ describe.each(['in process', 'over the socket'])('%s', (where) => {
     const { memory, machines } = await host.overview();
     expect(memory).toEqual(await host.memory());
     expect(machines.find(({ name }) => name === vm.name)).toEqual({ ...(await vm.info()), memory: await vm.memory() });
+  });
+
+  test('limits of a machine change at once, and what is left out stays', async () => {
+    const MIB = 2 ** 20;
+    expect(await vm.memory()).toMatchObject({ minimumBytes: 0, maximumBytes: 0, shares: 100 });
+    const limits = { minimumBytes: 16 * MIB, maximumBytes: 128 * MIB, shares: 400 };
+    expect(await vm.setLimits({ minimum: '16M', maximum: 128 * MIB, shares: 400 })).toEqual(limits);
+    expect(await vm.memory()).toMatchObject(limits);
+    expect(await vm.setLimits({ maximum: 'none' })).toEqual({ ...limits, maximumBytes: 0 });
+    expect(await vm.setLimits({ minimum: 4097 })).toEqual({ ...limits, minimumBytes: 8192, maximumBytes: 0 });
+    expect(await vm.setLimits({})).toEqual({ ...limits, minimumBytes: 8192, maximumBytes: 0 });
+    expect(await vm.setLimits({ minimum: 0, shares: 100 })).toEqual({ minimumBytes: 0, maximumBytes: 0, shares: 100 });
+  });
+
+  test('limits that cannot be are refused, and change nothing', async () => {
+    const before = await vm.memory();
+    for (const wrong of [
+      { minimum: '257M' },
+      { maximum: '1G' },
+      { minimum: '2M', maximum: '1M' },
+      { shares: 0 },
+      { shares: 10_001 },
+      { shares: 1.5 },
+      { maximum: 'much' },
+      { minimum: -1 },
+    ])
+      await expect(vm.setLimits(wrong), JSON.stringify(wrong)).rejects.toMatchObject({ code: 'bad-argument' });
+    expect(await vm.memory()).toEqual(before);
+    const others = await Promise.all(
+      [0, 1, 2, 3].map((i) =>
+        service.create({ ...spec, name: `full-${suffix}-${i}`, limits: i < 3 ? { minimumBytes: 2 ** 28 } : {} }),
+      ),
+    );
+    await service.control(others[0].id, 'start');
+    await service.control(others[0].id, 'kill');
+    await vm.setLimits({ minimum: '200M' });
+    await expect((await host.vm(others[3].name)).setLimits({ minimum: '57M' })).rejects.toMatchObject({ code: 'no-memory' });
+    await expect(service.create({ ...spec, limits: { minimumBytes: 2 ** 26 } })).rejects.toThrow(/can keep 56 MiB beside/);
+    await vm.setLimits({ minimum: 0 });
+    for (const { id } of others) await service.remove(id);
+  });
+
+  test('a machine that is started again keeps its limits', async () => {
+    const again = await makeVm(host, `again-${suffix}`);
+    await again.setLimits({ minimum: '1M', shares: 7 });
+    await again.kill();
+    await again.start();
+    expect(await again.memory()).toMatchObject({ minimumBytes: 2 ** 20, shares: 7 });
+    await again.remove();
+  });
+
+  test('the memory manager is set while it works', async () => {
+    const defaults = { fusion: true, cpuShare: 0.25, targetMs: 10_000, quietMs: 2000 };
+    expect((await host.info()).manager).toEqual(defaults);
+    expect(await host.configure({ fusion: false, cpuShare: 1 })).toEqual({ ...defaults, fusion: false, cpuShare: 1 });
+    expect((await host.info()).manager).toEqual({ ...defaults, fusion: false, cpuShare: 1 });
+    for (const wrong of [
+      { cpuShare: 0 },
+      { cpuShare: 1.01 },
+      { targetMs: 99 },
+      { targetMs: 500.5 },
+      { quietMs: 0 },
+      { speed: 1 },
+    ])
+      await expect(host.configure(wrong as never), JSON.stringify(wrong)).rejects.toMatchObject({ code: 'bad-argument' });
+    expect(await host.configure(defaults)).toEqual(defaults);
   });
 
   test('draws a machine’s memory, and tells the story of a page', async () => {

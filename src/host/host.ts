@@ -4,9 +4,9 @@ import { ShoalError } from '../base/errors.ts';
 import { MAX_THREADS } from '../layout/arena.ts';
 import type { SwapOptions } from '../page-store/index.ts';
 import type { PoolMemory } from '../vm/types.ts';
-import { LocalService, unlessAborted } from './local-service.ts';
+import { LocalService, managerChanges, unlessAborted } from './local-service.ts';
 import { type CreateOptions, machineSpec } from './machine-spec.ts';
-import type { HostEvent, HostInfo, HostOverview } from './protocol.ts';
+import type { HostEvent, HostInfo, HostOverview, ManagerSettings } from './protocol.ts';
 import { RemoteService } from './remote-service.ts';
 import type { HostService } from './service.ts';
 import { parseSize, type Size } from './size.ts';
@@ -22,6 +22,8 @@ export interface HostOptions {
   overCommit?: number;
   /** A swap file: pages go there that the pool has no room for, even compressed. Default: none. */
   swap?: SwapSettings;
+  /** How the memory manager works; `Host.configure` changes it. Default: fusion on, a quarter of a core, a look every 10 s, quiet after 2 s. */
+  manager?: Partial<ManagerSettings>;
 }
 
 export interface SwapSettings {
@@ -99,6 +101,14 @@ export class Host implements AsyncDisposable {
     return this.#service.memory();
   }
 
+  /**
+   * Changes how the memory manager works, at once; what is left out stays. Gives what is in force then, as `info().manager` does.
+   * @throws ShoalError `bad-argument` for a setting that cannot be.
+   */
+  async configure(settings: Partial<ManagerSettings>): Promise<ManagerSettings> {
+    return this.#service.configure(settings);
+  }
+
   /** The pool, and every machine with its memory: what `shoal top` asks once a second. */
   overview(): Promise<HostOverview> {
     return this.#service.overview();
@@ -137,6 +147,7 @@ const swapOptions = ({ size, path }: SwapSettings): SwapOptions => ({
 /** A pool in this process with its agent. The modules are loaded here, so that a client pays for none of them. */
 export async function openLocalService(options: HostOptions): Promise<LocalService> {
   const asked = parseSize(options.memory);
+  const manager = managerChanges(options.manager ?? {});
   const threads = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
   if (!(Number.isInteger(threads) && threads > 0))
     throw new ShoalError('bad-argument', `“${threads}” is not a number of threads.`);
@@ -152,6 +163,6 @@ export async function openLocalService(options: HostOptions): Promise<LocalServi
     ...(options.overCommit === undefined ? {} : { overCommit: options.overCommit }),
     ...(options.swap && { swap: swapOptions(options.swap) }),
   });
-  const memoryWorker = new MemoryWorkerThread(pool.internals);
+  const memoryWorker = new MemoryWorkerThread(pool.internals, manager);
   return new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent, memoryWorker);
 }

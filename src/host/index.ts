@@ -9,6 +9,7 @@ export type {
   PageReason,
   PageStateName,
   PoolMemory,
+  VmLimits,
   VmMemory,
   VmState,
 } from '../vm/types.ts';
@@ -16,8 +17,9 @@ export type { ConsoleSession, VmConsole } from './console.ts';
 export type { Exec, ExecInput, ExecOptions, ExecResult, ExecStdin } from './exec.ts';
 export type { FileRead, VmFiles } from './files.ts';
 export { type ConnectOptions, Host, type HostOptions, type SwapSettings } from './host.ts';
+export type { LimitOptions } from './limits.ts';
 export type { BuildProgress, CreateOptions } from './machine-spec.ts';
 export type { OutputStream } from './output.ts';
-export type { FileEntry, FileStat, HostEvent, HostInfo, HostOverview, VmInfo } from './protocol.ts';
+export type { FileEntry, FileStat, HostEvent, HostInfo, HostOverview, ManagerSettings, VmInfo } from './protocol.ts';
 export type { Size } from './size.ts';
 export type { Vm } from './vm.ts';

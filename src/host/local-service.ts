@@ -1,8 +1,7 @@
 /** A host in this process: the pool, and the machines by name. The socket's server puts the same object before its clients. */
 import { randomBytes } from 'node:crypto';
 import { ShoalError } from '../base/errors.ts';
-import type { MemoryWorkerThread } from '../memory-worker/thread.ts';
-import type { MemoryMap, PageExplanation, PoolMemory, VmMemory, VmPool } from '../vm/types.ts';
+import type { MemoryMap, PageExplanation, PoolMemory, VmLimits, VmMemory, VmPool } from '../vm/types.ts';
 import type { ConnectAgent } from './guest-agent.ts';
 import { LocalProcess } from './local-process.ts';
 import { LocalVm } from './local-vm.ts';
@@ -13,6 +12,11 @@ import {
   type HostEvent,
   type HostInfo,
   type HostOverview,
+  type LimitChanges,
+  limitChangesSchema,
+  type ManagerChanges,
+  type ManagerSettings,
+  managerChangesSchema,
   PROTOCOL_VERSION,
   parse,
   type VmInfo,
@@ -25,9 +29,16 @@ import { packageVersion } from './version.ts';
 /** Events that wait for a listener; what comes beyond pushes the oldest decision out, and what is no decision stays. */
 const EVENTS_MAX = 256;
 
+/** The memory manager of a pool; `MemoryWorkerThread` is the implementation. */
+export interface MemoryManager {
+  readonly settings: ManagerSettings;
+  change(changes: Partial<ManagerSettings>): void;
+  close(): Promise<void>;
+}
+
 export class LocalService implements HostService {
   readonly #pool: VmPool;
-  readonly #memoryWorker: MemoryWorkerThread | undefined;
+  readonly #manager: MemoryManager | undefined;
   readonly #connectAgent: ConnectAgent;
   readonly #vms = new Map<string, LocalVm>();
   /** Names of machines that are being made. */
@@ -38,9 +49,9 @@ export class LocalService implements HostService {
   #closed: Promise<void> | undefined;
   #onEmpty: (() => void) | undefined;
 
-  constructor(pool: VmPool, poolBytes: number, connectAgent: ConnectAgent, memoryWorker?: MemoryWorkerThread) {
+  constructor(pool: VmPool, poolBytes: number, connectAgent: ConnectAgent, manager?: MemoryManager) {
     this.#pool = pool;
-    this.#memoryWorker = memoryWorker;
+    this.#manager = manager;
     this.#poolBytes = poolBytes;
     this.#connectAgent = connectAgent;
   }
@@ -52,7 +63,15 @@ export class LocalService implements HostService {
       pid: process.pid,
       poolBytes: this.#poolBytes,
       startedAtMs: this.#startedAtMs,
+      manager: this.#manager?.settings ?? null,
     };
+  }
+
+  async configure(input: ManagerChanges): Promise<ManagerSettings> {
+    const changes = managerChanges(input);
+    if (this.#manager === undefined) throw new ShoalError('unsupported', 'This host has no memory manager that could be set.');
+    this.#manager.change(changes);
+    return this.#manager.settings;
   }
 
   memory(): Promise<PoolMemory> {
@@ -175,6 +194,10 @@ export class LocalService implements HostService {
     return this.#find(vm).handle.memory();
   }
 
+  async setLimits(vm: string, changes: LimitChanges): Promise<VmLimits> {
+    return this.#find(vm).handle.setLimits(parse(limitChangesSchema, changes) as Partial<VmLimits>);
+  }
+
   async memoryMap(vm: string, cells?: number): Promise<MemoryMap> {
     return this.#pool.memoryMap(this.#find(vm).handle, cells);
   }
@@ -233,7 +256,7 @@ export class LocalService implements HostService {
     // A listener may ask for the close that it is told of: it must find it begun.
     await Promise.resolve();
     for (const listener of this.#closing) listener();
-    await this.#memoryWorker?.close();
+    await this.#manager?.close();
     await this.#pool.close();
     this.#vms.clear();
   }
@@ -245,6 +268,10 @@ export class LocalService implements HostService {
     throw new ShoalError('not-found', `There is no machine called “${name}”; \`shoal ps\` lists them.`);
   }
 }
+
+/** @throws ShoalError `bad-argument` for a setting that cannot be. */
+export const managerChanges = (input: ManagerChanges): Partial<ManagerSettings> =>
+  parse(managerChangesSchema, input) as Partial<ManagerSettings>;
 
 /** What `work` gives, or `aborted` as soon as the signal says so. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

@@ -4,7 +4,7 @@
  */
 import { ShoalError } from '../base/errors.ts';
 import { panicOf } from '../vm/agent/index.ts';
-import type { VmConfig, VmHandle, VmPool } from '../vm/types.ts';
+import type { VmConfig, VmHandle, VmLimits, VmPool } from '../vm/types.ts';
 import { ConsoleHub } from './console-hub.ts';
 import type { ConnectAgent, GuestAgent } from './guest-agent.ts';
 import type { VmInfo, VmSpec } from './protocol.ts';
@@ -36,7 +36,14 @@ export class LocalVm {
   }
 
   static async create(id: string, name: string, spec: VmSpec, pool: VmPool, connectAgent: ConnectAgent): Promise<LocalVm> {
-    return new LocalVm(id, name, spec, pool, connectAgent, await pool.createVm(vmConfig(name, spec)));
+    return new LocalVm(
+      id,
+      name,
+      spec,
+      pool,
+      connectAgent,
+      await pool.createVm(vmConfig(name, spec, spec.limits as Partial<VmLimits>)),
+    );
   }
 
   get handle(): VmHandle {
@@ -126,7 +133,7 @@ export class LocalVm {
 
   async #renew(): Promise<void> {
     await this.#pool.removeVm(this.#handle);
-    this.#handle = await this.#pool.createVm(vmConfig(this.name, this.#spec));
+    this.#handle = await this.#pool.createVm(vmConfig(this.name, this.#spec, this.#handle.limits));
     this.#reason = null;
     this.#watch(this.#handle);
   }
@@ -176,7 +183,7 @@ export class LocalVm {
   }
 }
 
-function vmConfig(name: string, spec: VmSpec): VmConfig {
+function vmConfig(name: string, spec: VmSpec, limits: Partial<VmLimits> | undefined): VmConfig {
   return {
     name,
     memoryBytes: spec.memoryBytes,
@@ -185,6 +192,7 @@ function vmConfig(name: string, spec: VmSpec): VmConfig {
     commandLine: spec.commandLine,
     disks: spec.disks,
     domain: spec.domain,
+    ...(limits && { limits }),
   };
 }
 

@@ -1,10 +1,11 @@
 /** From what a caller asks for (an image, or files of his own) to the specification that a host takes: paths and bytes. */
 import { resolve } from 'node:path';
 import { ShoalError } from '../base/errors.ts';
+import { type LimitOptions, limitChanges } from './limits.ts';
 import type { VmSpec } from './protocol.ts';
 import { parseSize, type Size } from './size.ts';
 
-export interface CreateOptions {
+export interface CreateOptions extends LimitOptions {
   /** Name of an image; default `debian-mini` unless a kernel is given. A known one that is missing is built. */
   image?: string;
   /** A kernel of one's own instead of an image: path of an uncompressed riscv64 Linux Image. */
@@ -44,7 +45,11 @@ export async function machineSpec(options: CreateOptions): Promise<VmSpec> {
       ? { image: resolve(disk), writable: false }
       : { image: resolve(disk.image), writable: disk.writable ?? false },
   );
-  const common = { domain: options.domain ?? 'default', ...(options.name === undefined ? {} : { name: options.name }) };
+  const common = {
+    domain: options.domain ?? 'default',
+    limits: limitChanges(options),
+    ...(options.name === undefined ? {} : { name: options.name }),
+  };
   if (options.kernel !== undefined) {
     if (options.image !== undefined) throw new ShoalError('bad-argument', 'Give an image or a kernel, not both.');
     return {

@@ -21,8 +21,9 @@ beforeAll(async () => {
   host = await HostProcess.serve(service, socket, { metrics: { host: '127.0.0.1', port: 0 } });
   for (const name of ['one', 'two']) await service.create({ ...spec, name });
   await service.control('one', 'start');
+  await service.setLimits('one', { maximumBytes: 2 ** 27 });
   for (const vm of pool.machines)
-    (vm as FakeVm).account = { privateBytes: 4096 * 10, sharedBytes: 4096 * 20, returnedBytes: 12_345 * 4096 };
+    (vm as FakeVm).account = { privateBytes: 4096 * 10, sharedBytes: 4096 * 20, returnedBytes: 12_345 * 4096, cpuMs: 2500 };
   const memory = await pool.memory();
   pool.account = {
     promisedBytes: 2 ** 29,
@@ -113,6 +114,9 @@ test('every family is in the format, with base units and labels of a bounded set
   expect(value('shoal_manager_scanned_bytes_total')).toBe(2 ** 40);
   expect(value('shoal_manager_reclaimed_bytes_total', 'action="share"')).toBe(3 * 4096);
   expect(value('shoal_vm_memory_bytes', 'vm="one",state="private"')).toBe(40_960);
+  expect(value('shoal_vm_cpu_seconds_total', 'vm="one"')).toBe(2.5);
+  expect(value('shoal_vm_maximum_bytes', 'vm="one"')).toBe(2 ** 27);
+  expect(value('shoal_vm_shares', 'vm="two"')).toBe(100);
   expect(value('shoal_vm_returned_bytes_total', 'vm="two"')).toBe(12_345 * 4096);
   expect(value('shoal_machines', 'state="running"')).toBe(1);
 });

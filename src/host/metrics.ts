@@ -134,6 +134,30 @@ function addMachines(page: Page, { machines }: HostOverview): void {
     machines.map(({ name, memory }) => [memory.returnedBytes, name]),
     'vm',
   );
+  page.counter(
+    'shoal_vm_cpu_seconds_total',
+    'CPU time that the hart of a machine took.',
+    machines.map(({ name, memory }) => [memory.cpuMs / 1000, name]),
+    'vm',
+  );
+  page.gauge(
+    'shoal_vm_minimum_bytes',
+    'Memory that reclaim leaves a machine; 0 for no minimum.',
+    machines.map(({ name, memory }) => [memory.minimumBytes, name]),
+    'vm',
+  );
+  page.gauge(
+    'shoal_vm_maximum_bytes',
+    'Memory beyond which a machine is the first to give; 0 for no maximum.',
+    machines.map(({ name, memory }) => [memory.maximumBytes, name]),
+    'vm',
+  );
+  page.gauge(
+    'shoal_vm_shares',
+    'Weight of a machine when there is not enough memory for all.',
+    machines.map(({ name, memory }) => [memory.shares, name]),
+    'vm',
+  );
   page.gauge(
     'shoal_vm_waiting',
     '1 while a machine waits for memory.',

@@ -32,7 +32,9 @@ test('types', () => {
       "HostInfo",
       "HostOptions",
       "HostOverview",
+      "LimitOptions",
       "ManagerCounters",
+      "ManagerSettings",
       "MemoryMap",
       "OutputStream",
       "PageCounts",
@@ -49,6 +51,7 @@ test('types', () => {
       "VmConsole",
       "VmFiles",
       "VmInfo",
+      "VmLimits",
       "VmMemory",
       "VmState",
     ]
@@ -63,6 +66,7 @@ test('methods of a host and of a machine', () => {
   expect(methods(shoal.Host.prototype)).toMatchInlineSnapshot(`
     [
       "close",
+      "configure",
       "create",
       "events",
       "info",

@@ -7,6 +7,8 @@
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { ShoalError } from '../base/errors.ts';
+import { SETTINGS_RANGES } from '../memory-worker/settings.ts';
+import { SHARES_MAX } from '../vm/limits.ts';
 
 export const PROTOCOL_VERSION = 2;
 export const PROTOCOL_HEADER = 'shoal-protocol';
@@ -19,6 +21,17 @@ const guestPath = z
   .min(1)
   .refine((text) => !text.includes('\0'), 'must not contain a NUL');
 
+/** What a machine may keep when memory is short; what is left out stays, or is what a new machine has. 0 bytes: no limit. */
+export const limitChangesSchema = z.strictObject({
+  minimumBytes: bytes.optional(),
+  maximumBytes: bytes.optional(),
+  shares: z.number().int().min(1).max(SHARES_MAX).optional(),
+});
+export type LimitChanges = z.infer<typeof limitChangesSchema>;
+
+const limits = { minimumBytes: bytes, maximumBytes: bytes, shares: z.number().int().positive() };
+export const vmLimitsSchema = z.object(limits);
+
 /** A machine to make. Paths are the host's. */
 export const vmSpecSchema = z.strictObject({
   name: name.optional(),
@@ -30,6 +43,7 @@ export const vmSpecSchema = z.strictObject({
   commandLine: z.string().max(2000),
   disks: z.array(z.strictObject({ image: path, writable: z.boolean() })).max(6),
   domain: name,
+  limits: limitChangesSchema.optional(),
 });
 export type VmSpec = z.infer<typeof vmSpecSchema>;
 
@@ -83,6 +97,8 @@ export const vmMemorySchema = z.object({
   handyBytes: bytes,
   tableBytes: bytes,
   returnedBytes: bytes,
+  cpuMs: z.number().nonnegative(),
+  ...limits,
 });
 
 const managerSchema = z.object({
@@ -170,12 +186,38 @@ const wholeNumber = z
 export const mapQuerySchema = z.object({ cells: wholeNumber.optional() });
 export const pageQuerySchema = z.object({ address: wholeNumber });
 
+const inRange = ([least, most]: readonly [number, number]): z.ZodNumber => z.number().min(least).max(most);
+const managerSettings = {
+  fusion: z.boolean(),
+  cpuShare: inRange(SETTINGS_RANGES.cpuShare),
+  targetMs: inRange(SETTINGS_RANGES.targetMs).int(),
+  quietMs: inRange(SETTINGS_RANGES.quietMs).int(),
+};
+export const managerSettingsSchema = z.object(managerSettings);
+/** What is left out stays. */
+export const managerChangesSchema = z.strictObject(managerSettings).partial();
+export type ManagerChanges = z.infer<typeof managerChangesSchema>;
+
+/** How the memory manager of a host works. */
+export interface ManagerSettings {
+  /** Equal pages are merged, and pages of zeros freed. */
+  readonly fusion: boolean;
+  /** Share of a core that it takes at most while there is memory enough, 0.01 to 1. */
+  readonly cpuShare: number;
+  /** It looks at all pages about so often, if the share of a core allows it, ms. */
+  readonly targetMs: number;
+  /** A page is looked at when nobody wrote it for so long, ms. */
+  readonly quietMs: number;
+}
+
 export const hostInfoSchema = z.object({
   protocol: z.number(),
   version: z.string(),
   pid: z.number(),
   poolBytes: bytes,
   startedAtMs: z.number(),
+  /** What is in force; null: this host has no memory manager. */
+  manager: managerSettingsSchema.nullable(),
 });
 export type HostInfo = z.infer<typeof hostInfoSchema>;
 

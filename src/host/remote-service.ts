@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { ShoalError } from '../base/errors.ts';
-import type { MemoryMap, PageExplanation, PoolMemory, VmMemory } from '../vm/types.ts';
+import type { MemoryMap, PageExplanation, PoolMemory, VmLimits, VmMemory } from '../vm/types.ts';
 import {
   type ExecRequest,
   type FileEntry,
@@ -14,6 +14,10 @@ import {
   type HostOverview,
   hostEventSchema,
   hostInfoSchema,
+  type LimitChanges,
+  type ManagerChanges,
+  type ManagerSettings,
+  managerSettingsSchema,
   memoryMapSchema,
   overviewSchema,
   PROTOCOL_HEADER,
@@ -24,6 +28,7 @@ import {
   type VmInfo,
   type VmSpec,
   vmInfoSchema,
+  vmLimitsSchema,
   vmMemorySchema,
 } from './protocol.ts';
 import { openConsole, openExec, readRemoteFile, type StreamRequest, writeRemoteFile } from './remote-streams.ts';
@@ -83,6 +88,10 @@ export class RemoteService implements HostService {
     return this.#json('GET', '/overview', overviewSchema);
   }
 
+  configure(changes: ManagerChanges): Promise<ManagerSettings> {
+    return this.#json('POST', '/host/settings', managerSettingsSchema, changes);
+  }
+
   async *events(signal?: AbortSignal): AsyncIterableIterator<HostEvent> {
     const { outgoing, answer } = this.#request('GET', '/events', {}, signal);
     outgoing.end();
@@ -136,6 +145,10 @@ export class RemoteService implements HostService {
 
   vmMemory(vm: string): Promise<VmMemory> {
     return this.#json('GET', vmPath(vm, 'memory'), vmMemorySchema);
+  }
+
+  setLimits(vm: string, changes: LimitChanges): Promise<VmLimits> {
+    return this.#json('POST', vmPath(vm, 'limits'), vmLimitsSchema, changes);
   }
 
   memoryMap(vm: string, cells?: number): Promise<MemoryMap> {

@@ -15,6 +15,8 @@ import {
   fileListSchema,
   fileMakeSchema,
   fileRemoveSchema,
+  limitChangesSchema,
+  managerChangesSchema,
   mapQuerySchema,
   PROTOCOL_HEADER,
   PROTOCOL_VERSION,
@@ -83,6 +85,7 @@ function hostApp(service: LocalService): Hono<Env> {
 
 function addHostRoutes(app: Hono<Env>, service: LocalService): void {
   app.get('/host', async (c) => c.json(await service.info()));
+  app.post('/host/settings', async (c) => c.json(await service.configure(await body(c, managerChangesSchema))));
   app.get('/memory', async (c) => c.json(await service.memory()));
   app.get('/overview', async (c) => c.json(await service.overview()));
   app.get('/events', (c) => {
@@ -114,6 +117,7 @@ function addVmRoutes(app: Hono<Env>, service: LocalService): void {
     return c.json({});
   });
   app.get('/vms/:vm/memory', async (c) => c.json(await service.vmMemory(c.req.param('vm'))));
+  app.post('/vms/:vm/limits', async (c) => c.json(await service.setLimits(c.req.param('vm'), await body(c, limitChangesSchema))));
   app.get('/vms/:vm/memory/map', async (c) => {
     const { cells } = parse(mapQuerySchema, c.req.query());
     return c.json(await service.memoryMap(c.req.param('vm'), cells));

@@ -2,7 +2,7 @@
  * What a host does for its callers, in process (`LocalService`) and over the socket (`RemoteService`). The public `Host` and `Vm`
  * are written against this interface alone, so that both behave the same. Not public itself.
  */
-import type { MemoryMap, PageExplanation, PoolMemory, VmMemory } from '../vm/types.ts';
+import type { MemoryMap, PageExplanation, PoolMemory, VmLimits, VmMemory } from '../vm/types.ts';
 import type {
   ExecRequest,
   ExitStatus,
@@ -11,6 +11,9 @@ import type {
   HostEvent,
   HostInfo,
   HostOverview,
+  LimitChanges,
+  ManagerChanges,
+  ManagerSettings,
   TerminalSize,
   VmInfo,
   VmSpec,
@@ -53,6 +56,8 @@ export interface HostService {
   memory(): Promise<PoolMemory>;
   /** The pool and all machines with their memory, in one answer. */
   overview(): Promise<HostOverview>;
+  /** Changes how the memory manager works; what is in force then. */
+  configure(changes: ManagerChanges): Promise<ManagerSettings>;
   /** From now on, until `signal` or the end of the host. */
   events(signal?: AbortSignal): AsyncIterableIterator<HostEvent>;
   list(): Promise<VmInfo[]>;
@@ -68,6 +73,8 @@ export interface HostService {
   /** Resolves when the guest's agent takes commands. */
   ready(vm: string): Promise<void>;
   vmMemory(vm: string): Promise<VmMemory>;
+  /** Changes a machine's limits; those that hold then. */
+  setLimits(vm: string, changes: LimitChanges): Promise<VmLimits>;
   /** Its pages by state, in so many cells, or one for each 2 MiB. */
   memoryMap(vm: string, cells?: number): Promise<MemoryMap>;
   /** The page at a guest-physical address. */

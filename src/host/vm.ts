@@ -1,8 +1,9 @@
 /** A machine of a host, as its user holds it: a name and a set of verbs. It keeps no state of its own; the host is asked. */
-import type { MemoryMap, PageExplanation, VmMemory } from '../vm/types.ts';
+import type { MemoryMap, PageExplanation, VmLimits, VmMemory } from '../vm/types.ts';
 import { VmConsole } from './console.ts';
 import { Exec, type ExecOptions } from './exec.ts';
 import { VmFiles } from './files.ts';
+import { type LimitOptions, limitChanges } from './limits.ts';
 import { parsePageAddress } from './page-address.ts';
 import type { VmInfo } from './protocol.ts';
 import type { HostService } from './service.ts';
@@ -78,6 +79,14 @@ export class Vm implements AsyncDisposable {
   /** Its memory by state, in bytes. */
   memory(): Promise<VmMemory> {
     return this.#service.vmMemory(this.id);
+  }
+
+  /**
+   * Changes what it may keep when memory is short, at once and for as long as the machine is there; what is left out stays. Gives what holds then.
+   * @throws ShoalError `bad-argument` for limits that contradict each other or its RAM, `no-memory` when the pool cannot keep all minimums.
+   */
+  async setLimits(limits: LimitOptions): Promise<VmLimits> {
+    return this.#service.setLimits(this.id, limitChanges(limits));
   }
 
   /**

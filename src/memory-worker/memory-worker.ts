@@ -2,6 +2,7 @@
  * The loop of the memory worker, and what it is made of.
  *
  *   short of memory   → reclaim, until there is enough
+ *   a VM is above its maximum → take what is beyond
  *   time for a pass   → advance each VM's write clock, wait until what is not written since counts as quiet, look at all leaves:
  *                       equal pages and zeros are nominated, and what idle VMs do not use
  *   otherwise         → empty sparse chunks, and sleep
@@ -17,6 +18,7 @@ import { StoreWriter, SwapFileDevice, storeCounters } from '../page-store/index.
 import { Costs } from '../reclaim/costs.ts';
 import { IdleVms } from '../reclaim/idle-vms.ts';
 import { ImagePages } from '../reclaim/image-pages.ts';
+import { spareFrames } from '../reclaim/limits.ts';
 import { Parking } from '../reclaim/parking.ts';
 import { Reclaim } from '../reclaim/reclaim.ts';
 import { Watermarks } from '../reclaim/watermarks.ts';
@@ -42,6 +44,9 @@ const IDLE_MS = 5000;
 const EXHAUSTED_AGAIN_MS = 100;
 /** A swap file at its end may be full and not many times a second: it is told so often at most, ms. */
 const SWAP_TOLD_MS = 250;
+
+/** Between two looks whether a VM is above its maximum, ms; longer if the last time took more than the worker's share. */
+const TRIM_AGAIN_MS = 500;
 
 /** What a pass has to say of all VMs together. */
 const NOTED = [
@@ -88,8 +93,9 @@ export class MemoryWorker {
   #inUseAtPass = 0;
   /** When a pass is due, ms. */
   #nextPass = 0;
-  /** Until when reclaim is not tried again, ms. */
+  /** Until when reclaim is not tried again, and VMs are not trimmed, ms. */
   #exhaustedUntil = 0;
+  #nextTrim = 0;
 
   constructor({ host, setup, settings, send, receive }: MemoryWorkerOptions) {
     const { store, nominations } = setup;
@@ -135,9 +141,9 @@ export class MemoryWorker {
       this.#listen();
       this.#idle.look(livingVms(this.#host), now);
       this.#store.collect();
+      if (this.#attend(now)) continue;
       const isShort = this.#watermarks.missing > 0;
-      if (isShort && now >= this.#exhaustedUntil) this.#relieve();
-      else if (!isShort && now >= this.#dueAt(now)) this.#pass();
+      if (!isShort && now >= this.#dueAt(now)) this.#pass();
       else {
         this.#compaction.run();
         this.#publish();
@@ -145,6 +151,23 @@ export class MemoryWorker {
         this.#pace.sleep(Math.min(LOOK_MS, (isShort ? this.#exhaustedUntil : this.#nextPass) - now), rung);
       }
     }
+  }
+
+  /** What does not wait for a pass. True if there was anything. */
+  #attend(now: number): boolean {
+    const isShort = this.#watermarks.missing > 0;
+    if (isShort && now >= this.#exhaustedUntil) this.#relieve();
+    else if (!isShort && now >= this.#nextTrim && this.#reclaim.isTrimDue) this.#trim(now);
+    else return false;
+    return true;
+  }
+
+  /** A VM that wants more than its maximum again and again takes no more of the core than all else. */
+  #trim(begin: number): void {
+    this.#reclaim.trim();
+    this.#publish();
+    const now = performance.now();
+    this.#nextTrim = now + Math.max(TRIM_AGAIN_MS, (now - begin) / Math.max(0.001, this.#settings.cpuShare));
   }
 
   #relieve(): void {
@@ -207,6 +230,7 @@ export class MemoryWorker {
   #waitQuiet(): void {
     const end = performance.now() + this.#settings.quietMs;
     while (!this.#settings.stopped && this.#watermarks.missing === 0) {
+      this.#attend(performance.now());
       const left = end - performance.now();
       if (left <= 0) return;
       this.#pace.sleep(Math.min(left, LOOK_MS));
@@ -225,15 +249,27 @@ export class MemoryWorker {
         if (isIdle) this.#parking.collect(vm, number, at);
         looked += LEAF_PAGES;
       });
-      if (isIdle && leaf >= 0) this.#parking.put(life, ['drop']);
+      if (isIdle && leaf >= 0) this.#dropIdle(life);
       this.#nominator.exchange();
       this.#publish();
+      this.#attend(performance.now());
       if (this.#nominator.backlog > BACKLOG_MAX) this.#nominator.settle(BACKLOG_MAX / 2);
       this.#pace.keep();
     }
     const dropped = this.#parking.counts.dropped - droppedBefore;
-    if (dropped > 0) this.#decisions.note(life, 'drop', dropped, 'idle, and has not used these pages of its images');
+    if (isIdle && dropped > 0) this.#decisions.note(life, 'drop', dropped, 'idle, and has not used these pages of its images');
     return looked;
+  }
+
+  /** Image pages of the leaf at hand that an idle VM does not use, as far as its minimum allows. */
+  #dropIdle(life: number): void {
+    let spare = spareFrames(this.#host, life);
+    if (spare !== Number.POSITIVE_INFINITY) {
+      // What it was asked before counts.
+      if (!this.#nominator.settle()) return;
+      spare = spareFrames(this.#host, life);
+    }
+    this.#parking.put(life, ['drop'], spare);
   }
 
   /** What the main thread has to say; it rings. */

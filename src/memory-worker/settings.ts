@@ -19,6 +19,13 @@ const WORDS = { cpuShare: 0, targetMs: 1, quietMs: 2, fusion: 4 } as const satis
 const STOP = 3;
 const SHARE_UNIT = 1_000_000;
 
+/** Least and most of each number. */
+export const SETTINGS_RANGES = {
+  cpuShare: [0.01, 1],
+  targetMs: [100, 3_600_000],
+  quietMs: [10, 600_000],
+} as const satisfies Record<Exclude<keyof MemoryWorkerSettings, 'fusion'>, readonly [number, number]>;
+
 export class SharedSettings implements MemoryWorkerSettings {
   readonly buffer: SharedArrayBuffer;
   readonly #words: Int32Array;

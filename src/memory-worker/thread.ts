@@ -27,7 +27,8 @@ export class MemoryWorkerThread {
 
   constructor(internals: PoolInternals, settings: Partial<MemoryWorkerSettings> = {}) {
     this.#internals = internals;
-    this.#settings.set({ ...DEFAULT_SETTINGS, ...settings });
+    this.#settings.set(DEFAULT_SETTINGS);
+    this.#settings.set(settings);
     const setup: MemoryWorkerSetup = {
       memory: internals.host.memory,
       map: internals.host.map,
@@ -47,6 +48,12 @@ export class MemoryWorkerThread {
     });
     // Without it guests run on: memory is then only what they give back themselves.
     this.#worker.on('error', (error) => process.emitWarning(`The memory worker ended: ${String(error)}`));
+  }
+
+  /** What is in force. */
+  get settings(): MemoryWorkerSettings {
+    const { cpuShare, targetMs, quietMs, fusion } = this.#settings;
+    return { cpuShare, targetMs, quietMs, fusion };
   }
 
   /** In force at once. */

@@ -96,15 +96,22 @@ export class Parking {
   }
 
   /**
-   * Nominates what `collect` remembers of this VM, by these ways: the first takes what it can, the next what is left. Once: it is forgotten then.
-   * Nothing that was nominated before is under way, if private pages are among the ways.
+   * Nominates what `collect` remembers of this VM, by these ways, `most` pages at most: the first takes what it can, the next what is left. Once: it is
+   * forgotten then. Nothing that was nominated before is under way, if private pages are among the ways.
    */
-  put(life: number, ways: readonly Way[]): void {
+  put(life: number, ways: readonly Way[], most = LEAF_PAGES): void {
     // What fusion nominated since has become nothing or another's: that would be compressed in vain.
     let left = this.#life === life ? this.#private.filter((quiet) => isPageOf(this.#host, vmOfLife(life), quiet)) : [];
+    let room = most;
     for (const way of this.#life === life ? ways : []) {
-      if (way === 'drop') this.#drop(life);
-      else left = way === 'compress' ? this.#compress(life, left) : this.#swap(life, left);
+      if (way === 'drop') {
+        room -= this.#drop(life, room);
+        continue;
+      }
+      const offered = left.slice(0, room);
+      const refused = way === 'compress' ? this.#compress(life, offered) : this.#swap(life, offered);
+      left = [...refused, ...left.slice(room)];
+      room -= offered.length - refused.length;
     }
     this.#forget(NOBODY);
   }
@@ -115,12 +122,15 @@ export class Parking {
     this.#images.length = 0;
   }
 
-  #drop(life: number): void {
+  /** Pages that it nominates. */
+  #drop(life: number, most: number): number {
     const start = performance.now();
-    for (const { page, frame, stamp } of this.#images)
+    const images = this.#images.slice(0, most);
+    for (const { page, frame, stamp } of images)
       this.#nominator.nominate({ kind: NOMINATION.dropImagePage, vm: life, page, identity: SHARED | frame, stamp });
-    const pages = this.#images.length;
+    const pages = images.length;
     this.#costs.putAway('drop', pages, (performance.now() - start) * 1000, pages * PAGE_BYTES);
+    return pages;
   }
 
   /** What does not get small enough, or finds no room, is left. */

@@ -1,21 +1,22 @@
 /**
- * Reclaim: what is done when the pool runs short. Victims are those VMs that have most beyond their entitlement; of each, what costs least for
- * a byte goes first, from where the hand of its clock stands:
+ * Reclaim: what is done when the pool runs short, and to VMs above their maximum at any time. Victims are those VMs above their maximum, then those
+ * that have most beyond their entitlement; of each, what costs least for a byte goes first, from where the hand of its clock stands:
  *
  *   zeros and equal pages (page fusion) → the cheapest of: image pages, compression, swap file → the next cheapest … → age, and round again
  *
- * A page that was granted or written since it was aged survives the first round.
+ * A page that was granted or written since it was aged survives the first round. Nobody is brought below its minimum: of a VM that has no more than
+ * that, only what costs it nothing may go (zeros, and pages that others have too), and what the guest gives back itself.
  */
 import type { HostMemory } from '../host-memory/index.ts';
-import { SHARED_FRAMES, VM_CHARGED, VM_MAXIMUM, VM_MINIMUM, VM_SHARED, VM_SHARES } from '../host-memory/tables.ts';
 import type { Compaction } from '../page-fusion/compaction.ts';
 import type { Fusion } from '../page-fusion/fusion.ts';
-import { NOMINATION, vmOfLife } from '../vm/nominations.ts';
+import { NOMINATION } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
 import { ageVm, livingVms, visitLeaves } from '../vm/vm-survey.ts';
 import type { Costs, Way } from './costs.ts';
 import { entitlements } from './entitlement.ts';
-import type { Parking } from './parking.ts';
+import { claimOf, isAboveMaximum, spareFrames, trimmedTo, weighViews } from './limits.ts';
+import type { Parking, ParkingCounts } from './parking.ts';
 import type { Watermarks } from './watermarks.ts';
 
 /** Frames that are taken from one victim before the next is looked for: the others' needs change meanwhile. */
@@ -34,6 +35,16 @@ interface Victim {
   readonly life: number;
   /** Frames beyond its entitlement. */
   readonly over: number;
+}
+
+/** What is wanted of a victim. */
+interface Demand {
+  readonly life: number;
+  /** Frames that are missing still; 0 ends it. */
+  missing(): number;
+  /** Pages that may be put away now. */
+  most(): number;
+  readonly reason: string;
 }
 
 export interface ReclaimOptions {
@@ -75,82 +86,108 @@ export class Reclaim {
       if (compaction.run(true) > 0 && watermarks.free > free) continue;
       const [victim] = this.#victims(spent);
       if (victim === undefined) exhausted = true;
-      else if (!this.#squeeze(victim.life, Math.min(HELPING_FRAMES, victim.over))) spent.add(victim.life);
+      else if (!this.#squeeze(this.#relief(victim))) spent.add(victim.life);
       between();
     }
     fusion.merging.releaseReserves();
     return { won: watermarks.free - before, exhausted };
   }
 
+  /** Some VM is above its maximum. */
+  get isTrimDue(): boolean {
+    const { host } = this.#options;
+    return livingVms(host).some((life) => isAboveMaximum(claimOf(host, life)));
+  }
+
+  /** Takes from each VM what it has beyond its maximum, as far as that can be had now. A short pool goes first. */
+  trim(): void {
+    const { host, watermarks, stopped, between } = this.#options;
+    for (const life of livingVms(host)) {
+      if (watermarks.missing > 0 || stopped()) return;
+      if (isAboveMaximum(claimOf(host, life))) this.#squeeze(this.#trimming(life));
+    }
+    between();
+  }
+
+  #relief({ life, over }: Victim): Demand {
+    const { host, watermarks } = this.#options;
+    const end = this.#won + Math.min(HELPING_FRAMES, over);
+    return {
+      life,
+      missing: () => (watermarks.missing === 0 ? 0 : end - this.#won),
+      most: () => spareFrames(host, life),
+      reason: 'the pool is short of free frames',
+    };
+  }
+
+  #trimming(life: number): Demand {
+    const { host, watermarks } = this.#options;
+    const beyond = (): number => {
+      const claim = claimOf(host, life);
+      return claim.maximum === 0 ? 0 : Math.max(0, claim.used - trimmedTo(claim));
+    };
+    return { life, missing: () => (watermarks.missing > 0 ? 0 : beyond()), most: beyond, reason: 'above its maximum' };
+  }
+
   /**
-   * Who has more than its entitlement, should as much be free as the high mark wants; those with most beyond it, by weight, first. `spent` have nothing
-   * to give now, so the others make up for them.
+   * Who has more than its entitlement, should as much be free as the high mark wants; those above their maximum first, then those with most beyond
+   * it, by weight. `spent` have nothing to give now, so the others make up for them.
    */
   #victims(spent: ReadonlySet<number>): Victim[] {
     const { host, watermarks } = this.#options;
-    const { words } = host;
     const all = livingVms(host);
     for (const life of this.#hands.keys()) if (!all.includes(life)) this.#hands.delete(life);
-    const sharedPages = all.reduce((sum, life) => sum + words[host.vmEntry(vmOfLife(life)) + VM_SHARED], 0);
-    // What a view costs, on average: many pages may have one frame.
-    const perView = Math.min(1, words[SHARED_FRAMES] / Math.max(1, sharedPages));
     const lives = all.filter((life) => !spent.has(life));
-    const claims = lives.map((life) => {
-      const account = host.vmEntry(vmOfLife(life));
-      return {
-        used: words[account + VM_CHARGED] + Math.ceil(words[account + VM_SHARED] * perView),
-        minimum: words[account + VM_MINIMUM],
-        maximum: words[account + VM_MAXIMUM],
-        shares: words[account + VM_SHARES],
-      };
-    });
+    const claims = weighViews(
+      host,
+      all,
+      lives.map((life) => claimOf(host, life)),
+    );
     const used = claims.reduce((sum, claim) => sum + claim.used, 0);
     const entitled = entitlements(claims, Math.max(0, used - watermarks.missing));
     return lives
       .map((life, i) => {
         const claim = claims[i] as (typeof claims)[number];
         const over = claim.used - (entitled[i] as number);
-        return { life, over, weighed: over / Math.max(1, claim.shares) };
+        const rank = isAboveMaximum(claim) ? 1 : 0;
+        return { life, over, rank, weighed: over / Math.max(1, claim.shares) };
       })
       .filter(({ over }) => over > 0)
-      .sort((a, b) => b.weighed - a.weighed);
+      .sort((a, b) => b.rank - a.rank || b.weighed - a.weighed);
   }
 
-  /** Takes about `want` frames of a VM. False: it has nothing to give now. */
-  #squeeze(life: number, want: number): boolean {
-    const { watermarks, costs, nominator, host } = this.#options;
-    let won = 0;
+  /** Frames that all ways have won so far: half of one for a page that is compressed. */
+  get #won(): number {
+    const { dropped, compressed, swapped } = this.#options.parking.counts;
+    return dropped + compressed / 2 + swapped + this.#options.fusion.won;
+  }
+
+  /** Takes of a VM what is missing. False: it has nothing to give now. */
+  #squeeze(demand: Demand): boolean {
+    const { costs, nominator, host } = this.#options;
+    const { life } = demand;
+    const before = this.#won;
     for (let round = 0; round < ROUNDS; round++) {
       const ways = costs.order();
-      for (let level = 1; level <= ways.length; level++) {
-        won += this.#goRound(life, want - won, ways.slice(0, level));
-        if (won >= want || watermarks.missing === 0) break;
-      }
+      for (let level = 1; level <= ways.length && demand.missing() > 0; level++) this.#goRound(demand, ways.slice(0, level));
       nominator.nominate({ kind: NOMINATION.giveHandyBack, vm: life });
-      if (won >= want || watermarks.missing === 0) break;
+      if (demand.missing() <= 0 || demand.most() <= 0) break;
       ageVm(host, nominator, life);
       if (!nominator.settle()) break;
     }
     nominator.settle();
-    return won > 0;
+    return this.#won > before;
   }
 
-  /** One round of the clock, or until enough is won: frames, by what was carried out. */
-  #goRound(life: number, want: number, ways: readonly Way[]): number {
-    const { host, nominator, fusion, fuses, parking, stopped, decided, watermarks } = this.#options;
+  /** One round of the clock, or until enough is won. */
+  #goRound(demand: Demand, ways: readonly Way[]): void {
+    const { host, nominator, fusion, fuses, parking, stopped } = this.#options;
+    const { life } = demand;
     const start = this.#hands.get(life) ?? 0;
     const before = { ...parking.counts };
-    const fused = fusion.won;
-    const wonSoFar = (): number =>
-      parking.counts.dropped +
-      parking.counts.compressed / 2 +
-      parking.counts.swapped -
-      (before.dropped + before.compressed / 2 + before.swapped) +
-      fusion.won -
-      fused;
     let leaf = start;
     let wrapped = false;
-    while (wonSoFar() < want && watermarks.missing > 0 && !stopped()) {
+    while (demand.missing() > 0 && demand.most() > 0 && !stopped()) {
       const from = leaf;
       leaf = visitLeaves(host, life, from, 1, (vm, at, leafAt) => {
         if (fuses()) fusion.visit(vm, at, leafAt);
@@ -162,20 +199,25 @@ export class Reclaim {
         leaf = 0;
         continue;
       }
+      // What was asked before is done then, and counts.
       if (!nominator.settle()) break;
-      parking.put(life, ways);
+      parking.put(life, ways, demand.most());
       if (!nominator.settle()) break;
       if (wrapped && leaf > start) break;
     }
     this.#hands.set(life, Math.max(0, leaf));
+    this.#tell(demand, before);
+  }
+
+  #tell({ life, reason }: Demand, before: ParkingCounts): void {
+    const { parking, decided } = this.#options;
     for (const [way, key] of [
       ['drop', 'dropped'],
       ['compress', 'compressed'],
       ['swap', 'swapped'],
     ] as const) {
       const pages = parking.counts[key] - before[key];
-      if (pages > 0) decided(life, way, pages, 'the pool is short of free frames');
+      if (pages > 0) decided(life, way, pages, reason);
     }
-    return wonSoFar();
   }
 }

@@ -6,10 +6,8 @@
 import { chunkEntry } from '../host-memory/chunk-set.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 import {
-  BREAK_RESERVE,
   CHUNK_RELEASING,
   CHUNK_STATE,
-  EMERGENCY_RESERVE,
   EMPTY_FRAMES,
   LOW_WATERMARK,
   RELEASING_FRAMES,
@@ -37,7 +35,7 @@ export class Watermarks {
     this.#host = host;
     const { words, map } = host;
     // New pages do not open the chunks that hold the reserves.
-    const reserve = Math.ceil((words[BREAK_RESERVE] + words[EMERGENCY_RESERVE]) / CHUNK_FRAMES);
+    const reserve = Math.ceil((host.frameCount - host.grantableFrames) / CHUNK_FRAMES);
     const step = Math.max(STEP_CHUNKS_MIN, Math.min(STEP_CHUNKS_MAX, Math.round(map.chunkCount * STEP_SHARE)));
     this.low = (reserve + step) * CHUNK_FRAMES;
     this.high = (reserve + 2 * step) * CHUNK_FRAMES;

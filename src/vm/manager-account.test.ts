@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { guestOf, RAM, smallPool } from '../guest-memory/test-guest.ts';
-import { VM_BREAKS, WORKER_COUNT_NAMES, WORKER_COUNTS } from '../host-memory/tables.ts';
+import { VM_BREAKS, VM_BROUGHT, WORKER_COUNT_NAMES, WORKER_COUNTS } from '../host-memory/tables.ts';
 import { ManagerAccount } from './manager-account.ts';
 
 const host = smallPool();
@@ -33,4 +33,20 @@ test('breaks of a machine that is gone still count', () => {
   expect(account.read(host).brokenMerges).toBe(5);
   host.words[host.vmEntry(second.vm) + VM_BREAKS] = 2;
   expect(account.read(host).brokenMerges).toBe(7);
+});
+
+test('pages brought back still count when their machine ended between two looks', () => {
+  const before = account.read(host).broughtPages;
+  for (const [pages, isSeen] of [
+    [3, false],
+    [4, true],
+    [5, false],
+  ] as const) {
+    const guest = guestOf(host);
+    host.words[host.vmEntry(guest.vm) + VM_BROUGHT] = pages;
+    if (isSeen) account.read(host);
+    guest.powerOff();
+  }
+  expect(account.read(host).broughtPages).toBe(before + 12);
+  expect(account.read(host).broughtPages).toBe(before + 12);
 });

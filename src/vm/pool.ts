@@ -5,6 +5,7 @@
 import { availableParallelism, tmpdir } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
+import { PAGE_SIZE } from '../base/numbers.ts';
 import { DECODE_CACHE_BYTES } from '../cpu/index.ts';
 import { createLayer, ImageStore, IoThread, type LayerFile, type SharedImage } from '../disk/index.ts';
 import { DOMAIN_MAX, type HostCounters, HostMemory } from '../host-memory/index.ts';
@@ -12,6 +13,7 @@ import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
 import { createStoreTable, createSwapFile, type OpenSwapFile, type StoreSetup } from '../page-store/index.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
+import { changedLimits, checkLimits, NO_LIMITS } from './limits.ts';
 import { ManagerAccount } from './manager-account.ts';
 import { MemoryView, type SeenVm } from './memory-view.ts';
 import { closeNominations, createNominations } from './nominations.ts';
@@ -26,6 +28,7 @@ import type {
   PoolMemory,
   VmConfig,
   VmHandle,
+  VmLimits,
   VmPoolOptions,
 } from './types.ts';
 import type { DiskSpec, FromThread, MachineSpec, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
@@ -148,6 +151,7 @@ class ThreadPool implements OpenPool {
 
   async createVm(config: VmConfig): Promise<VmHandle> {
     if (this.#closing) throw new ShoalError('wrong-state', 'This pool is closing.');
+    this.#checkLimits(null, config, changedLimits(NO_LIMITS, config.limits ?? {}));
     const number = this.#nextVm++;
     const thread = this.#threads.reduce((least, other) => (other.vms < least.vms ? other : least));
     const domain = this.#domain(config.domain);
@@ -182,8 +186,12 @@ class ThreadPool implements OpenPool {
         domain,
         requests,
       };
-      const send = this.#sender(thread);
-      const vm = new PoolVm(number, config, this.#host, new RequestSender(requests, () => this.#ring(thread)), send);
+      const vm = new PoolVm(number, config, {
+        host: this.#host,
+        requests: new RequestSender(requests, () => this.#ring(thread)),
+        send: this.#sender(thread),
+        checkLimits: (self, limits) => this.#checkLimits(self, config, limits),
+      });
       this.#entries.set(number, { vm, thread, images, layers });
       this.#exhaustion.watch(vm);
       thread.vms++;
@@ -252,6 +260,13 @@ class ThreadPool implements OpenPool {
     await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));
     await this.#io.close();
     this.#swap?.close();
+  }
+
+  /** @param self the machine whose limits these become; null while it is being made. */
+  #checkLimits(self: PoolVm | null, { name, memoryBytes }: VmConfig, limits: VmLimits): void {
+    const others = [...this.#entries.values()].filter(({ vm }) => vm !== self);
+    const otherMinimums = others.reduce((sum, { vm }) => sum + vm.limits.minimumBytes, 0);
+    checkLimits(limits, { name, memoryBytes, otherMinimums, grantableBytes: this.#host.grantableFrames * PAGE_SIZE });
   }
 
   // ---- what is seen of machines ----

@@ -26,10 +26,22 @@ export interface VmConfig {
   readonly disks: readonly DiskConfig[];
   /** Sharing domain; frames never cross domains. */
   readonly domain: string;
+  /** Default: no minimum, no maximum, 100 shares. */
+  readonly limits?: Partial<VmLimits>;
 }
 
-/** Bytes of one VM by state. All counts of guest memory are in bytes. */
-export interface VmMemory {
+/** What a machine may keep when the pool is short. A machine uses its private and its shared pages. */
+export interface VmLimits {
+  /** Reclaim leaves it so much. 0: nothing is promised. */
+  readonly minimumBytes: number;
+  /** What it uses beyond is taken soon, and first when the pool is short. It is no wall: a burst may exceed it for seconds. 0: none. */
+  readonly maximumBytes: number;
+  /** Its weight among others when there is not enough for all, 1 to 10,000. */
+  readonly shares: number;
+}
+
+/** What host-memory's account of a VM says. All counts of guest memory are in bytes. */
+export interface VmAccount {
   readonly promisedBytes: number;
   readonly zeroBytes: number;
   readonly privateBytes: number;
@@ -40,7 +52,12 @@ export interface VmMemory {
   readonly tableBytes: number;
   /** Total ever given back to the host by this VM (balloon, free page reporting, reset), bytes. */
   readonly returnedBytes: number;
+  /** Time that its hart ran since the machine was made, ms. */
+  readonly cpuMs: number;
 }
+
+/** Bytes of one VM by state, and the limits that hold for it. */
+export interface VmMemory extends VmAccount, VmLimits {}
 
 /** What the memory worker of a pool has done since the pool was opened, and what its page store holds. Counts only grow; the rest are gauges. */
 export interface ManagerCounters {
@@ -229,6 +246,12 @@ export interface VmHandle {
   /** Powers off at once, as pulling the plug: frees all memory. Idempotent. (An orderly shutdown goes through the agent.) */
   kill(): Promise<void>;
   memory(): Promise<VmMemory>;
+  readonly limits: VmLimits;
+  /**
+   * In force at once; what is left out stays. Gives the limits that hold now.
+   * @throws ShoalError `bad-argument` for limits that cannot be, `no-memory` when the pool cannot keep all minimums.
+   */
+  setLimits(changes: Partial<VmLimits>): Promise<VmLimits>;
   /**
    * Port `index` of the virtio console, opened on first use; index 0 is the console (hvc0), 1 the agent, 2… data. It resolves when
    * the guest's driver has the port ready.

@@ -1,11 +1,16 @@
 /** A machine of the pool, seen from the main thread: sends requests, keeps the last known state, carries the bytes of its ports. */
 import { setImmediate as turn } from 'node:timers/promises';
 import { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
-import { vmIndex } from '../base/numbers.ts';
+import { PAGE_SIZE, vmIndex } from '../base/numbers.ts';
+import { lifeOf } from '../host-memory/accounts.ts';
 import type { HostMemory } from '../host-memory/index.ts';
+import { VM_MAXIMUM, VM_MINIMUM, VM_SHARES } from '../host-memory/tables.ts';
+import { MEMORY_WORKER } from '../host-memory/waiters.ts';
+import { changedLimits, NO_LIMITS } from './limits.ts';
+import { vmOfLife } from './nominations.ts';
 import { MessagePortChannel } from './port-channel.ts';
 import { OUTCOME, type Outcome, REQUEST, type RequestKind, type RequestSender } from './request-queue.ts';
-import type { PortChannel, VmConfig, VmEvent, VmHandle, VmMemory, VmState } from './types.ts';
+import type { PortChannel, VmAccount, VmConfig, VmEvent, VmHandle, VmLimits, VmMemory, VmState } from './types.ts';
 import type { FromThread, ToThread } from './vcpu-thread/messages.ts';
 
 const LOG_BYTES = 256 * 1024;
@@ -22,6 +27,15 @@ interface OpeningPort {
   reject(error: Error): void;
 }
 
+/** What a machine's handle needs of its pool. */
+export interface PoolVmContext {
+  readonly host: HostMemory;
+  readonly requests: RequestSender;
+  readonly send: (message: ToThread) => void;
+  /** Throws when the pool cannot keep these limits. */
+  readonly checkLimits: (vm: PoolVm, limits: VmLimits) => void;
+}
+
 export class PoolVm implements VmHandle {
   readonly id: string;
   readonly config: VmConfig;
@@ -30,26 +44,32 @@ export class PoolVm implements VmHandle {
   readonly #host: HostMemory;
   readonly #requests: RequestSender;
   readonly #send: (message: ToThread) => void;
+  readonly #checkLimits: (vm: PoolVm, limits: VmLimits) => void;
   readonly #listeners = new Set<(event: VmEvent) => void>();
   readonly #channels = new Map<number, MessagePortChannel>();
   readonly #opening = new Map<number, OpeningPort>();
   readonly #log: Uint8Array[] = [];
   #logBytes = 0;
   #state: VmState = 'created';
-  #slot = NO_SLOT;
+  /** Slot and life of its account while it has memory. */
+  #life: number | null = null;
   #instructions = 0;
-  #lastMemory: VmMemory | null = null;
+  #limits: VmLimits;
+  #lastMemory: VmAccount | null = null;
+  #cpuMs = 0;
   #lastError: ShoalError | null = null;
   #errorArrived: (() => void) | null = null;
   #resolveEnded: (state: VmState) => void = () => {};
 
-  constructor(number: number, config: VmConfig, host: HostMemory, requests: RequestSender, send: (message: ToThread) => void) {
+  constructor(number: number, config: VmConfig, { host, requests, send, checkLimits }: PoolVmContext) {
     this.#number = number;
     this.id = `vm${number}`;
     this.config = config;
     this.#host = host;
     this.#requests = requests;
     this.#send = send;
+    this.#checkLimits = checkLimits;
+    this.#limits = changedLimits(NO_LIMITS, config.limits ?? {});
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -61,7 +81,11 @@ export class PoolVm implements VmHandle {
 
   /** Its place in the pool's VM table while it has memory, else NO_SLOT. */
   get slot(): number {
-    return this.#slot;
+    return this.#life === null ? NO_SLOT : vmOfLife(this.#life);
+  }
+
+  get limits(): VmLimits {
+    return this.#limits;
   }
 
   get instructions(): number {
@@ -90,9 +114,11 @@ export class PoolVm implements VmHandle {
   }
 
   memory(): Promise<VmMemory> {
-    if (this.#slot !== NO_SLOT) this.#lastMemory = this.#host.memoryOfVm(vmIndex(this.#slot));
+    const account = this.#lookAtAccount();
+    const limits = this.#limits;
+    const cpuMs = this.#cpuMs;
+    if (account) return Promise.resolve({ ...account, ...limits, cpuMs });
     const { promisedBytes = this.config.memoryBytes, returnedBytes = 0 } = this.#lastMemory ?? {};
-    if (this.#slot !== NO_SLOT && this.#lastMemory) return Promise.resolve(this.#lastMemory);
     const gone = {
       zeroBytes: 0,
       privateBytes: 0,
@@ -102,7 +128,45 @@ export class PoolVm implements VmHandle {
       handyBytes: 0,
       tableBytes: 0,
     };
-    return Promise.resolve({ ...gone, promisedBytes, returnedBytes });
+    return Promise.resolve({ ...gone, ...limits, promisedBytes, returnedBytes, cpuMs });
+  }
+
+  async setLimits(changes: Partial<VmLimits>): Promise<VmLimits> {
+    const limits = changedLimits(this.#limits, changes);
+    this.#checkLimits(this, limits);
+    this.#limits = limits;
+    this.#publishLimits();
+    return limits;
+  }
+
+  /** Its account; null when it has none, or (the message is under way) none any more. */
+  get #account(): number | null {
+    const life = this.#life;
+    if (life === null || lifeOf(this.#host, vmOfLife(life)) !== life) return null;
+    return this.#host.vmEntry(vmOfLife(life));
+  }
+
+  /** Reads the account, and keeps what is to outlive it. */
+  #lookAtAccount(): VmAccount | null {
+    if (this.#account === null) return null;
+    const account = this.#host.memoryOfVm(vmIndex(this.slot));
+    // A new account says 0 until the hart has run; the word goes round after seven weeks.
+    const ranMs = (account.cpuMs - (this.#cpuMs % 2 ** 32)) | 0;
+    if (ranMs > 0) this.#cpuMs += ranMs;
+    this.#lastMemory = account;
+    return account;
+  }
+
+  /** Reclaim reads the limits there; what is admitted has none yet. */
+  #publishLimits(): void {
+    const account = this.#account;
+    if (account === null) return;
+    const { words } = this.#host;
+    const { minimumBytes, maximumBytes, shares } = this.#limits;
+    Atomics.store(words, account + VM_MINIMUM, Math.ceil(minimumBytes / PAGE_SIZE));
+    Atomics.store(words, account + VM_MAXIMUM, Math.ceil(maximumBytes / PAGE_SIZE));
+    Atomics.store(words, account + VM_SHARES, shares);
+    this.#host.ringDoorbell(MEMORY_WORKER);
   }
 
   openPort(index: number): Promise<PortChannel> {
@@ -139,9 +203,10 @@ export class PoolVm implements VmHandle {
   onMessage(message: VmMessage): void {
     switch (message.kind) {
       case 'slot':
-        if (message.slot === NO_SLOT) void this.memory();
-        this.#slot = message.slot;
+        this.#lookAtAccount();
+        this.#life = message.life;
         this.#instructions = message.instructions;
+        this.#publishLimits();
         break;
       case 'state':
         this.#onState(message);

@@ -10,8 +10,11 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { ShoalError } from '../../src/base/errors.ts';
 import type { AgentProcess, GuestAgent } from '../../src/host/guest-agent.ts';
+import type { MemoryManager } from '../../src/host/local-service.ts';
 import type { ExecRequest, FileEntry, FileStat } from '../../src/host/protocol.ts';
 import type { HostCounters } from '../../src/host-memory/index.ts';
+import { DEFAULT_SETTINGS, type MemoryWorkerSettings } from '../../src/memory-worker/settings.ts';
+import { changedLimits, checkLimits, NO_LIMITS } from '../../src/vm/limits.ts';
 import type {
   ManagerCounters,
   MemoryMap,
@@ -22,6 +25,7 @@ import type {
   VmConfig,
   VmEvent,
   VmHandle,
+  VmLimits,
   VmMemory,
   VmPool,
   VmState,
@@ -47,6 +51,16 @@ const NOTHING_MANAGED: ManagerCounters = {
   swapCapacityBytes: 0,
 };
 
+export class FakeManager implements MemoryManager {
+  settings: MemoryWorkerSettings = DEFAULT_SETTINGS;
+
+  change(changes: Partial<MemoryWorkerSettings>): void {
+    this.settings = { ...this.settings, ...changes };
+  }
+
+  async close(): Promise<void> {}
+}
+
 export class FakePool implements VmPool {
   readonly machines = new Set<FakeVm>();
   closed = false;
@@ -56,7 +70,7 @@ export class FakePool implements VmPool {
   }
 
   async createVm(config: VmConfig): Promise<VmHandle> {
-    const vm = new FakeVm(config);
+    const vm = new FakeVm(config, this);
     this.machines.add(vm);
     return vm;
   }
@@ -153,11 +167,15 @@ export class FakeVm implements VmHandle {
   readonly ended: Promise<VmState>;
   readonly console = new FakePort();
   size: readonly [number, number] = [80, 24];
+  limits: VmLimits;
+  readonly #pool: FakePool;
   readonly #end: (state: VmState) => void;
   readonly #listeners = new Set<(event: VmEvent) => void>();
 
-  constructor(config: VmConfig) {
+  constructor(config: VmConfig, pool: FakePool) {
     this.config = config;
+    this.#pool = pool;
+    this.limits = this.#checked(changedLimits(NO_LIMITS, config.limits ?? {}));
     const { promise, resolve } = Promise.withResolvers<VmState>();
     this.ended = promise;
     this.#end = resolve;
@@ -185,6 +203,19 @@ export class FakeVm implements VmHandle {
     this.#end('stopped');
   }
 
+  async setLimits(changes: Partial<VmLimits>): Promise<VmLimits> {
+    this.limits = this.#checked(changedLimits(this.limits, changes));
+    return this.limits;
+  }
+
+  /** As a pool of 1 GiB without reserves does. */
+  #checked(limits: VmLimits): VmLimits {
+    const others = [...this.#pool.machines].filter((vm) => vm !== this);
+    const otherMinimums = others.reduce((sum, vm) => sum + vm.limits.minimumBytes, 0);
+    checkLimits(limits, { ...this.config, otherMinimums, grantableBytes: 2 ** 30 });
+    return limits;
+  }
+
   /** What a test wants it to say of its memory, beside zeros. */
   account: Partial<VmMemory> = {};
 
@@ -197,6 +228,8 @@ export class FakeVm implements VmHandle {
       handyBytes: 0,
       tableBytes: 0,
       returnedBytes: 0,
+      cpuMs: 0,
+      ...this.limits,
     };
     return { promisedBytes: this.config.memoryBytes, zeroBytes: this.config.memoryBytes, ...none, ...this.account };
   }

@@ -50,6 +50,10 @@ async function overviewOf(count: number, tick = 0): Promise<HostOverview> {
       handyBytes: 0,
       tableBytes: 0,
       returnedBytes: 3 * MIB * i * (1 + tick),
+      cpuMs: i * 1000 + 30 * i * tick,
+      minimumBytes: i % 3 === 0 ? 16 * MIB : 0,
+      maximumBytes: i % 4 === 0 ? 128 * MIB : 0,
+      shares: i === 5 ? 400 : 100,
     },
   }));
   return { memory, machines };
@@ -57,7 +61,7 @@ async function overviewOf(count: number, tick = 0): Promise<HostOverview> {
 
 /** A host that was looked at twice, a second apart, 72 s after its start, and some decisions. */
 export async function modelOf(count: number): Promise<TopModel> {
-  const info = { protocol: 2, version: '1.2.3', pid: 4711, poolBytes: 2 ** 30, startedAtMs: 0 };
+  const info = { protocol: 2, version: '1.2.3', pid: 4711, poolBytes: 2 ** 30, startedAtMs: 0, manager: null };
   const model = new TopModel(info, await overviewOf(count), 0);
   model.update(await overviewOf(count, 1), 1000);
   const decide = { kind: 'decision', vm: 'g1', pages: 512, reason: 'equal pages, quiet for 2 epochs' } as const;

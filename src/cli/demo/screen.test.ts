@@ -36,6 +36,10 @@ function doneModel(): DemoModel {
       handyBytes: 0,
       tableBytes: 0,
       returnedBytes: 32 * MIB,
+      cpuMs: 0,
+      minimumBytes: 0,
+      maximumBytes: 0,
+      shares: 100,
     };
   }
   model.events.push('  1.5 s  g1 Linux');

@@ -15,6 +15,10 @@ export const SORT_KEYS = [
   'returned',
   'growth',
   'returning',
+  'cpu',
+  'minimum',
+  'maximum',
+  'shares',
 ] as const;
 export type SortKey = (typeof SORT_KEYS)[number];
 
@@ -42,6 +46,10 @@ const VALUES: Readonly<Record<SortKey, (machine: MachineView) => number | string
   returned: ({ memory }) => memory.returnedBytes,
   growth: (machine) => machine.growth,
   returning: (machine) => machine.returning,
+  cpu: (machine) => machine.cpu,
+  minimum: ({ memory }) => memory.minimumBytes,
+  maximum: ({ memory }) => memory.maximumBytes,
+  shares: ({ memory }) => memory.shares,
 };
 
 const size = (title: string, sort: SortKey, rank: number): Column => ({
@@ -57,26 +65,46 @@ const size = (title: string, sort: SortKey, rank: number): Column => ({
 const COLUMNS: readonly Column[] = [
   { title: 'NAME', sort: 'name', left: true, rank: 0, narrow: 8, wide: 16, text: (machine) => machine.name },
   { title: 'STATE', sort: 'state', left: true, rank: 1, narrow: 7, wide: 8, text: (machine) => machine.state },
+  {
+    title: 'CPU',
+    sort: 'cpu',
+    left: false,
+    rank: 5,
+    narrow: 5,
+    wide: 5,
+    text: ({ cpu }) => (cpu < 0.05 ? '-' : `${cpu < 9.95 ? cpu.toFixed(1) : Math.round(cpu)}%`),
+  },
   size('PROMISE', 'promised', 4),
   size('PRIVATE', 'private', 2),
   size('SHARED', 'shared', 3),
-  size('ZERO', 'zero', 7),
-  size('BALLOON', 'ballooned', 8),
-  size('ABSENT', 'absent', 5),
-  size('RETURNED', 'returned', 9),
-  size('GROWTH/s', 'growth', 6),
-  size('RETURN/s', 'returning', 10),
+  size('ZERO', 'zero', 8),
+  size('BALLOON', 'ballooned', 9),
+  size('ABSENT', 'absent', 6),
+  size('RETURNED', 'returned', 13),
+  size('GROWTH/s', 'growth', 7),
+  size('RETURN/s', 'returning', 14),
+  size('MINIMUM', 'minimum', 10),
+  size('MAXIMUM', 'maximum', 11),
+  {
+    title: 'SHARES',
+    sort: 'shares',
+    left: false,
+    rank: 12,
+    narrow: 6,
+    wide: 6,
+    text: ({ memory }) => String(memory.shares),
+  },
   {
     title: 'UP',
     sort: null,
     left: false,
-    rank: 11,
+    rank: 15,
     narrow: 6,
     wide: 6,
     text: ({ startedAtMs }, _wide, nowMs) => (startedAtMs === null ? '-' : formatAge(startedAtMs, nowMs)),
   },
-  { title: 'DOMAIN', sort: null, left: true, rank: 12, narrow: 10, wide: 10, text: ({ domain }) => domain },
-  { title: 'IMAGE', sort: null, left: true, rank: 13, narrow: 10, wide: 14, text: ({ image }) => image ?? '-' },
+  { title: 'DOMAIN', sort: null, left: true, rank: 16, narrow: 10, wide: 10, text: ({ domain }) => domain },
+  { title: 'IMAGE', sort: null, left: true, rank: 17, narrow: 10, wide: 14, text: ({ image }) => image ?? '-' },
 ];
 
 /** `25.6 MiB`, or `25.6M` where there is little room. */
@@ -101,13 +129,21 @@ export function sortMachines(machines: readonly MachineView[], key: SortKey, rev
   });
 }
 
+const WIDE_NAME = 26;
+
 export interface PlacedColumn extends Column {
   readonly width: number;
 }
 
-/** The columns that fit `columns` characters with one between each two, in their order; the names get what is left over, if they need it. */
+/**
+ * The columns that fit `columns` characters, with one or two between each two, in their order. Names get what is left over, if they need it; on a
+ * wide terminal a column that is least wanted goes before they are cut, up to so many characters.
+ */
 export function placeColumns(columns: number, wide: boolean, longestName: number): PlacedColumn[] {
-  const all = COLUMNS.map((column) => ({ ...column, width: Math.max(column.title.length, wide ? column.wide : column.narrow) }));
+  const all = COLUMNS.map((column) => {
+    const width = Math.max(column.title.length, wide ? column.wide : column.narrow);
+    return { ...column, width: wide && column.rank === 0 ? Math.max(width, Math.min(longestName, WIDE_NAME)) : width };
+  });
   let shown = all;
   const total = (): number => shown.reduce((sum, column) => sum + column.width + (wide ? 2 : 1), wide ? -2 : -1);
   while (shown.length > 1 && total() > columns) {

@@ -7,10 +7,11 @@ const PAGE_BYTES = 4096;
 
 export type Machine = HostOverview['machines'][number];
 
-/** A machine, and how fast its memory changes, bytes a second. */
+/** A machine, how fast its memory changes, bytes a second, and how much of a core it takes, percent. */
 export interface MachineView extends Machine {
   readonly growth: number;
   readonly returning: number;
+  readonly cpu: number;
 }
 
 export interface EventLine {
@@ -55,6 +56,8 @@ export class TopModel {
         ...machine,
         growth: this.#perSecond(memory.privateBytes - then.privateBytes),
         returning: this.#perSecond(memory.returnedBytes - then.returnedBytes),
+        // A machine that was started anew counts from 0.
+        cpu: Math.max(0, this.#perSecond(memory.cpuMs - then.cpuMs)) / 10,
       };
     });
   }

@@ -5,6 +5,7 @@ import { FakeTerminal } from '../../../test/fakes/terminal.ts';
 import { modelOf } from '../../../test/fakes/top-model.ts';
 import { Canvas } from './canvas.ts';
 import { Choice } from './choice.ts';
+import { SORT_KEYS } from './columns.ts';
 import type { TopModel } from './model.ts';
 import { plainTable, renderTop, type View } from './screen.ts';
 
@@ -132,7 +133,7 @@ describe('the table', () => {
     const choice = new Choice('private');
     for (const key of ['s', 's', 'S', 'shift-s', 'r', 'down', 'j', 'j', 'up']) choice.onKey(key, 3);
     expect(choice).toMatchObject({ sort: 'shared', reverse: true, offset: 1 });
-    for (let i = 0; i < 11; i++) choice.onKey('s', 3);
+    for (const _ of SORT_KEYS) choice.onKey('s', 3);
     expect(choice.sort).toBe('shared');
     expect(choice.onKey('x', 3)).toBe(false);
   });
@@ -140,7 +141,7 @@ describe('the table', () => {
   test('as plain text has every column', () => {
     const lines = plainTable(model, view(0, 0, { sort: 'name' })).split('\n');
     expect(lines[0]).toBe('pool: 236 MiB of 1 GiB in use, 6 GiB promised, 471 MiB resident');
-    expect(lines[1]).toMatch(/^NAME +STATE +PROMISE +PRIVATE +.*RETURN\/s +UP +DOMAIN +IMAGE$/);
+    expect(lines[1]).toMatch(/^NAME +STATE +CPU +PROMISE +PRIVATE +.*RETURN\/s +MINIMUM +MAXIMUM +SHARES +UP +DOMAIN +IMAGE$/);
     expect(lines.length).toBe(26);
   });
 });

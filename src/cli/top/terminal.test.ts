@@ -96,7 +96,7 @@ describe('top', () => {
     pool.emit({ kind: 'decision', at: 0, vm: 'g2', action: 'share', pages: 3, reason: 'equal and quiet' });
     await top.shows(/share +g2 +12 KiB: equal and quiet/);
     top.resize(200, 50);
-    await top.shows(/^shoal [^$]*RETURN\/s +UP +DOMAIN +IMAGE[^$]*\nq quit[^\n]*$/);
+    await top.shows(/^shoal [^$]*RETURN\/s +MINIMUM +MAXIMUM +SHARES +UP +DOMAIN +IMAGE[^$]*\nq quit[^\n]*$/);
     expect(top.emulator.screen.filter((line) => line.startsWith('q quit')).length).toBe(1);
     top.resize(60, 12);
     await top.shows(/^shoal .*\npromised .*\npool .*\nin use .*\nNAME .*\ng10 .*\ng2 .*\ng1 .*\n\n\n\nq quit[^\n]*$/);

@@ -13,8 +13,9 @@ import { Hart, HartState, type HartThread } from '../../cpu/index.ts';
 import { createMachineDevices, type MachineDevices } from '../../devices/machine.ts';
 import { Disk, type PageCache } from '../../disk/index.ts';
 import { GuestMemory } from '../../guest-memory/index.ts';
+import { lifeOf } from '../../host-memory/accounts.ts';
 import type { HostMemory } from '../../host-memory/index.ts';
-import { VM_RUN_TIME } from '../../host-memory/tables.ts';
+import { VM_RUN_MS, VM_RUN_TIME } from '../../host-memory/tables.ts';
 import { RAM_BASE, TIMEBASE_HZ } from '../../layout/machine.ts';
 import { OUTCOME, REQUEST, RequestReceiver, type TakenRequest } from '../request-queue.ts';
 import type { VmState } from '../types.ts';
@@ -83,6 +84,7 @@ export class Machine {
   /** When (ms) to look for image pages to give up again, should it wait still. */
   #reclaimAt = 0;
   #returnedBytes = 0;
+  #runMs = 0;
   /** What the kernel said on the serial port when it panicked. */
   #panic = '';
   #lastLine = '';
@@ -105,7 +107,10 @@ export class Machine {
   /** Its hart had the thread for so long. */
   countRunTime(ms: number): void {
     const { memory } = this;
-    if (memory) Atomics.add(memory.words, memory.account + VM_RUN_TIME, Math.round(ms * 1000));
+    this.#runMs += ms;
+    if (!memory) return;
+    Atomics.add(memory.words, memory.account + VM_RUN_TIME, Math.round(ms * 1000));
+    Atomics.store(memory.words, memory.account + VM_RUN_MS, Math.floor(this.#runMs % 2 ** 32));
   }
 
   /** Asks the guest's balloon to hold this many pages. False: there is no guest. */
@@ -353,7 +358,7 @@ export class Machine {
     this.ports.attach(devices.console);
     this.#body = { memory, pages, hart, devices, loader: null };
     this.#returnedBytes = 0;
-    this.#thread.send({ kind: 'slot', vm: spec.vm, slot: memory.vm, instructions: 0 });
+    this.#thread.send({ kind: 'slot', vm: spec.vm, life: lifeOf(host, memory.vm), instructions: 0 });
     return this.#body;
   }
 
@@ -438,7 +443,7 @@ export class Machine {
       this.#setState('running', 'reset');
     } else {
       this.#body = null;
-      this.#thread.send({ kind: 'slot', vm: this.spec.vm, slot: -1, instructions: body?.hart.state.retired ?? 0 });
+      this.#thread.send({ kind: 'slot', vm: this.spec.vm, life: null, instructions: body?.hart.state.retired ?? 0 });
       this.#setState(ending.state === 'failed' ? 'failed' : 'stopped', ending.reason);
     }
     ending.request?.complete(OUTCOME.done);

@@ -57,8 +57,8 @@ export interface WireError {
 export type FromThread =
   | { readonly kind: 'ready' }
   | { readonly kind: 'created'; readonly vm: number; readonly error?: WireError }
-  /** The VM's slot in host-memory's table, from which any thread reads its account; -1 while it has no memory. */
-  | { readonly kind: 'slot'; readonly vm: number; readonly slot: number; readonly instructions: number }
+  /** The VM's slot and life in host-memory's table, by which any thread finds its account; null: it has no memory any more. */
+  | { readonly kind: 'slot'; readonly vm: number; readonly life: number | null; readonly instructions: number }
   | { readonly kind: 'removed'; readonly vm: number }
   | { readonly kind: 'state'; readonly vm: number; readonly state: VmState; readonly reason?: string; readonly error?: WireError }
   /** A page that the VM needs cannot be read, and why; null: all can again. It waits. */
