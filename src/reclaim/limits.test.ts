@@ -60,6 +60,7 @@ function openReclaim() {
     watermarks,
     fuses: () => true,
     stopped: () => false,
+    fuses: () => true,
     decided: (life) => victims.push(life),
     between: () => {},
     compaction: new Compaction(host, nominator, { images: () => [], copied: () => {} }),

@@ -83,7 +83,7 @@ export class Reclaim {
     while (watermarks.missing > 0 && !exhausted && !stopped()) {
       // Whole chunks are what everybody can use; those that frames are won in are sparse at first.
       const { free } = watermarks;
-      if (compaction.run(true) > 0 && watermarks.free > free) continue;
+      if (watermarks.isFragmented && compaction.run(true) > 0 && watermarks.free >= free) continue;
       const [victim] = this.#victims(spent);
       if (victim === undefined) exhausted = true;
       else if (!this.#squeeze(this.#relief(victim))) spent.add(victim.life);
