@@ -58,7 +58,6 @@ function openReclaim() {
     parking: new Parking(host, nominator, store, costs),
     costs,
     watermarks,
-    fuses: () => true,
     stopped: () => false,
     fuses: () => true,
     decided: (life) => victims.push(life),
