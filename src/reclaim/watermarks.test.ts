@@ -1,13 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { smallPool } from '../guest-memory/test-guest.ts';
-import { chunkEntry } from '../host-memory/chunk-set.ts';
+import { chunkEntry, classFreeFrames } from '../host-memory/chunk-set.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 import {
+  CHUNK_PRIVATE,
   CHUNK_RELEASING,
   CHUNK_STATE,
   EMPTY_FRAMES,
   LOW_WATERMARK,
   RELEASING_FRAMES,
+  VM_ALIVE,
+  VM_DOMAIN,
+  VM_STATE,
   VM_TICKET,
   VM_WAITS_FOR,
   WAITER_COUNT,
@@ -43,6 +47,23 @@ describe('watermarks', () => {
     host.words[RELEASING_FRAMES] = CHUNK_FRAMES;
     host.words[chunkEntry(host, 3) + CHUNK_STATE] = CHUNK_RELEASING;
     expect(watermarks.missing).toBe(0);
+  });
+
+  it('M67: free frames of a domain count when every domain has some; without a chunk to spare, the pool is short all the same', () => {
+    const host = poolOf(32);
+    const watermarks = new Watermarks(host);
+    for (const [vm, domain] of [0, 1].entries()) {
+      host.words[host.vmEntry(vm) + VM_STATE] = VM_ALIVE;
+      host.words[host.vmEntry(vm) + VM_DOMAIN] = domain;
+    }
+    host.words[EMPTY_FRAMES] = 2 * CHUNK_FRAMES;
+    host.words[classFreeFrames(0, CHUNK_PRIVATE)] = 5000;
+    expect(watermarks.free).toBe(2 * CHUNK_FRAMES);
+    host.words[classFreeFrames(1, CHUNK_PRIVATE)] = 300;
+    expect([watermarks.free, watermarks.missing, watermarks.isFragmented]).toEqual([2 * CHUNK_FRAMES + 300, 0, false]);
+    host.words[EMPTY_FRAMES] = CHUNK_FRAMES;
+    host.words[classFreeFrames(1, CHUNK_PRIVATE)] = 5000;
+    expect([watermarks.isFragmented, watermarks.missing]).toEqual([true, CHUNK_FRAMES]);
   });
 
   it('M67: who waits beside free frames is looked after; for a table page reclaim can do nothing', () => {
