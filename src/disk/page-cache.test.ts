@@ -81,21 +81,21 @@ test('a file that changed after it was opened gives no page, and says so when it
   expect(await load(pool, second, image, 0)).toBe(PAGE_FAILED);
   await expect(
     pool.until(() => {
-      first.loadAll(image);
+      first.load(image);
       return false;
     }),
   ).rejects.toThrow(/changed since it was opened/);
   expect(pool.frames.inUse).toBe(0);
 });
 
-test('loadAll gives every frame, lent until the next poll', async () => {
+test('load gives every frame, lent until the next poll', async () => {
   await using pool = await openTestPool(2);
   const bytes = pattern(150 * 4096 + 1);
   const image = pool.images.open(pool.file('a', bytes), 0);
   const [cache, other] = pool.caches;
-  let frames: ReturnType<PageCache['loadAll']> = 'loading';
+  let frames: ReturnType<PageCache['load']> = 'loading';
   await pool.until(() => {
-    frames = cache.loadAll(image);
+    frames = cache.load(image);
     return typeof frames !== 'string';
   });
   expect(frames).toHaveLength(151);
@@ -135,7 +135,7 @@ test('without memory a load waits, takes unused pages of others, and goes on lat
   const second = await load(pool, cache, image, 1);
   expect(cache.acquire(image, 2, () => {})).toBe(PAGE_LOADING);
   cache.submit();
-  expect(cache.loadAll(image)).toBe('no-memory');
+  expect(cache.load(image)).toBe('no-memory');
   pool.frames.release(first);
   const third = await load(pool, cache, image, 2);
   expect(pool.frames.inUse).toBe(2);
@@ -151,11 +151,11 @@ test('it works on the real host memory', async () => {
   const image = pool.images.open(pool.file('a', pattern(100 * 4096)), 0);
   const before = host.poolMemory().framesInUse;
   const bell = Atomics.load(host.words, host.doorbell(0));
-  while (cache.loadAll(image) === 'loading') {
+  while (cache.load(image) === 'loading') {
     Atomics.wait(host.words, host.doorbell(0), bell, 100);
     cache.poll();
   }
-  const frames = cache.loadAll(image) as readonly number[];
+  const frames = cache.load(image) as readonly number[];
   expect(cache.bytesOf(frames[99])).toEqual(pattern(100 * 4096).subarray(99 * 4096));
   expect(host.poolMemory().framesInUse - before).toBe(100);
   cache.poll();

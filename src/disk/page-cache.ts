@@ -17,7 +17,7 @@ import * as table from './shared-image.ts';
 export interface SharedFrames {
   readonly memory: WebAssembly.Memory;
   /** `count` frames with one reference each and undefined content, or null: not to be had now. */
-  allocateShared(domain: number, count: number): readonly number[] | null;
+  allocateShared(domain: number, count: number, use: 'grow'): readonly number[] | null;
   sharedGeneration(frame: number): number;
   retain(frame: number, generation: number): boolean;
   /** Says of a frame that only the caller knows that it holds the image page of this number. */
@@ -62,7 +62,7 @@ export class PageCache {
   readonly frames: SharedFrames;
   readonly io: IoClient;
   readonly #images = new Map<number, Attached>();
-  /** References that keep what `loadAll` returned until the caller has mapped it. */
+  /** References that keep what `load` returned until the caller has mapped it. */
   #lent: readonly number[] = [];
   #starved = false;
 
@@ -108,15 +108,15 @@ export class PageCache {
   }
 
   /**
-   * Every page of a file: kernel or initramfs. The frames may be mapped until the next call of `poll`; whoever keeps one longer takes a
-   * reference. 'loading': ask again when the doorbell rang. 'no-memory': the same, later.
+   * `count` pages of a file from `first` on, all of it by default: kernel or initramfs. The frames may be mapped until the next call of `poll`; whoever
+   * keeps one longer takes a reference. 'loading': ask again when the doorbell rang. 'no-memory': the same, later.
    * @throws ShoalError `bad-disk` when the file cannot be read or has changed
    */
-  loadAll(image: SharedImage): 'loading' | 'no-memory' | readonly number[] {
+  load(image: SharedImage, first = 0, count = table.imagePageCount(image)): 'loading' | 'no-memory' | readonly number[] {
     this.#returnLent();
     const frames: number[] = [];
     let missing = false;
-    for (let page = 0; page < table.pageCount(image.bytes); page++) {
+    for (let page = first; page < first + count; page++) {
       const frame = this.acquire(image, page, () => {});
       if (frame === PAGE_FAILED) {
         this.frames.releaseMany(frames);
@@ -254,8 +254,9 @@ export class PageCache {
   /** False when there is no memory for it now. */
   #loadRun(attached: Attached, firstPage: number, count: number): boolean {
     const { image } = attached;
-    let frames = this.frames.allocateShared(image.domain, count);
-    if (frames === null && this.reclaim(RECLAIM_FRAMES) > 0) frames = this.frames.allocateShared(image.domain, count);
+    // A page that is read is new memory, like one that is written first: breaks of sharing have a reserve before it.
+    let frames = this.frames.allocateShared(image.domain, count, 'grow');
+    if (frames === null && this.reclaim(RECLAIM_FRAMES) > 0) frames = this.frames.allocateShared(image.domain, count, 'grow');
     if (frames === null) return false;
     const taken = frames;
     this.io.submit({

@@ -52,10 +52,12 @@ export function pageOfNumber(image: SharedImage, number: number): number {
   return image.firstNumber >= 0 && page >= 0 && page < pageCount(image.bytes) ? page : -1;
 }
 
-/** What `releaseUnmapped` needs of host-memory. */
+/** What the functions below need of host-memory. */
 interface CountedFrames {
   references(frame: number): number;
   releaseMany(frames: readonly number[]): void;
+  retainHeld(frame: number): boolean;
+  sharedGeneration(frame: number): number;
 }
 
 /**
@@ -75,4 +77,31 @@ export function releaseUnmapped(frames: CountedFrames, image: SharedImage, seen?
   }
   frames.releaseMany(released);
   return released.length;
+}
+
+/**
+ * The page's frame becomes `next`, which holds the same bytes and of which the caller has a reference. 'awaited': so, and threads wait that must be
+ * rung for. 'other': the page has another frame, or none. For any thread.
+ */
+export function replaceFrame(
+  frames: CountedFrames,
+  image: SharedImage,
+  page: number,
+  old: number,
+  next: number,
+): 'done' | 'awaited' | 'other' {
+  const words = new Int32Array(image.table);
+  if (!frames.retainHeld(next)) return 'other';
+  // Whoever looks meanwhile waits as for a page that is being read.
+  if (Atomics.compareExchange(words, frameWord(page), old, LOADING) !== old) {
+    frames.releaseMany([next]);
+    return 'other';
+  }
+  Atomics.store(words, generationWord(page), frames.sharedGeneration(next));
+  const before = Atomics.exchange(words, frameWord(page), next);
+  frames.releaseMany([old]);
+  // The sweep of a dropped image may have passed here before the frame was back.
+  if (Atomics.load(words, DROPPED) !== 0 && Atomics.compareExchange(words, frameWord(page), next, EMPTY) === next)
+    frames.releaseMany([next]);
+  return before === LOADING_AWAITED ? 'awaited' : 'done';
 }

@@ -47,6 +47,10 @@ export class TestFrames implements SharedFrames {
     return this.#generations.get(frame) ?? 0;
   }
 
+  retainHeld(frame: number): boolean {
+    return this.retain(frame, this.sharedGeneration(frame));
+  }
+
   retain(frame: number, generation: number): boolean {
     const references = this.#references.get(frame);
     if (references === undefined || this.sharedGeneration(frame) !== generation) return false;

@@ -4,6 +4,8 @@
  * All that is found is a hint: an entry may change at any time, and after `endReading` a leaf may be another VM's.
  */
 import { chunkOfFrame } from '../host-memory/chunk-set.ts';
+import { FRAME_OWNER, FRAME_PAGE, FRAME_PRIVATE, frameState, HOLDS_CODE } from '../host-memory/frame-entry.ts';
+import { frameEntry } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 import { VM_ROOT, VM_ROOT_COUNT } from '../host-memory/tables.ts';
 import { DIRECTORY_SLOTS, TABLE_PAGE } from './page-table.ts';
@@ -43,3 +45,14 @@ const isTablePage = (host: HostMemory, page: number): boolean =>
 /** True for a number that is a frame of the pool: what a torn or stale entry names need not be. */
 export const isFrame = (host: HostMemory, frame: number): boolean =>
   frame >= host.firstFrame && chunkOfFrame(host, frame) < host.map.chunkCount;
+
+/** True while this frame of the pool is the private one of this page of the VM, by the frame table. */
+export function isPageOf(
+  host: HostMemory,
+  vm: number,
+  { page, frame }: { readonly page: number; readonly frame: number },
+): boolean {
+  const at = frameEntry(host, frame);
+  const isPrivate = frameState(Atomics.load(host.words, at)) === FRAME_PRIVATE;
+  return isPrivate && (host.words[at + FRAME_OWNER] & ~HOLDS_CODE) === vm && host.words[at + FRAME_PAGE] === page;
+}

@@ -21,7 +21,7 @@ import { LOCK_ACCOUNTS, LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
 import {
   CHUNK_PRIVATE,
-  FREE_FRAMES,
+  EMPTY_FRAMES,
   HANDY_CLEAN,
   HANDY_MAX,
   LOW_WATERMARK,
@@ -94,7 +94,7 @@ export function* refillSteps(host: HostMemory, vm: number, want: number, least: 
 
 /** The memory worker shall free something before somebody has to wait. */
 function wakeReclaim(host: HostMemory): void {
-  if (Atomics.load(host.words, FREE_FRAMES) < host.words[LOW_WATERMARK]) ringDoorbell(host, MEMORY_WORKER);
+  if (Atomics.load(host.words, EMPTY_FRAMES) < host.words[LOW_WATERMARK]) ringDoorbell(host, MEMORY_WORKER);
 }
 
 /** One of the VM's frames is nobody's any more. "chunk set" is held. */

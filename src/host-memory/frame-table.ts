@@ -92,13 +92,14 @@ export function becomeShared(host: HostMemory, frame: number, references: number
 
 /** A shared frame that only its caller knows holds the image page of this number. */
 export function markImagePage(host: HostMemory, frame: number, number: number): void {
-  host.words[frameEntry(host, frame) + FRAME_PAGE] = number;
+  // Who sees the number sees the page.
+  Atomics.store(host.words, frameEntry(host, frame) + FRAME_PAGE, number);
 }
 
 /** The number of the image page in a frame that the caller has a reference of, or holds to be a hint; -1 when it is none. */
 export function imagePageOf(host: HostMemory, frame: number): number {
   const at = frameEntry(host, frame);
-  return frameState(Atomics.load(host.words, at)) === FRAME_SHARED ? host.words[at + FRAME_PAGE] : NO_PAGE;
+  return frameState(Atomics.load(host.words, at)) === FRAME_SHARED ? Atomics.load(host.words, at + FRAME_PAGE) : NO_PAGE;
 }
 
 /** A frame that only its caller knows becomes a private one. */

@@ -10,7 +10,7 @@ import type { HostMemory } from './host-memory.ts';
 import { LOCK_CHUNKS, lock, unlock } from './locks.ts';
 import type { Steps } from './steps.ts';
 import { CHUNK_SHARED, HANDY_CLEAN, WAITER_COUNT } from './tables.ts';
-import { wakeWaitersSteps } from './waiters.ts';
+import { MEMORY_WORKER, ringDoorbell, wakeWaitersSteps } from './waiters.ts';
 
 /** `count` frames with one reference each and undefined content, or null when they cannot all be had now for this use. */
 export function* allocateSharedSteps(
@@ -28,6 +28,7 @@ export function* allocateSharedSteps(
     got = takeFrames(host, -1, domain, CHUNK_SHARED, count, taken, 0);
   for (let i = 0; i < got; i++) becomeShared(host, taken[i] & ~HANDY_CLEAN, 1);
   unlock(host, LOCK_CHUNKS);
+  if (got < count) ringDoorbell(host, MEMORY_WORKER);
   return got < count ? null : Array.from(taken, (frame) => frameNumber(frame & ~HANDY_CLEAN));
 }
 

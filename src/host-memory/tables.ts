@@ -62,7 +62,7 @@ export const EMERGENCY_RESERVE = CONTROL + 80;
 export const BREAK_RESERVE = CONTROL + 81;
 export const HANDY_BATCH = CONTROL + 82;
 export const HANDY_MAX = CONTROL + 83;
-/** Free frames below which a refill wakes the memory worker; 0 while there is none. */
+/** Free frames in wholly free chunks below which a refill wakes the memory worker; 0 while there is none. */
 export const LOW_WATERMARK = CONTROL + 84;
 
 /** One word for each reader without locks: odd while it reads tables of guests (readers.ts). */

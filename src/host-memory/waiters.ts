@@ -28,8 +28,12 @@ import {
   WAITS_FOR_TABLE,
 } from './tables.ts';
 
-/** True when a VM of this domain (-1: of any) has waited for frames longer than this VM. Reliable under either mutex, else a hint. */
-function isBehind(host: HostMemory, vm: number, domain: number): boolean {
+/**
+ * True when a VM of this domain (-1: of any) has waited longer than this VM for frames of this use, or of one that may reach deeper into the
+ * reserves: who breaks a sharing does not wait behind who grows, for what is kept for breaks the other may not have. Reliable under either mutex, else a
+ * hint.
+ */
+function isBehind(host: HostMemory, vm: number, domain: number, use: number): boolean {
   const words = host.words;
   if (Atomics.load(words, WAITER_COUNT) === 0) return false;
   const own = Atomics.load(words, host.vmEntry(vm) + VM_TICKET);
@@ -37,6 +41,7 @@ function isBehind(host: HostMemory, vm: number, domain: number): boolean {
     const entry = host.vmEntry(other);
     const ticket = Atomics.load(words, entry + VM_TICKET);
     if (ticket === 0 || other === vm || words[entry + VM_WAITS_FOR] === WAITS_FOR_TABLE) continue;
+    if (words[entry + VM_WAITS_FOR] < use) continue;
     if (domain >= 0 && words[entry + VM_DOMAIN] !== domain) continue;
     // Tickets are compared by difference, so that they may wrap.
     if (own === 0 || ((ticket - own) | 0) < 0) return true;
@@ -47,8 +52,9 @@ function isBehind(host: HostMemory, vm: number, domain: number): boolean {
 /** Frames that this VM may take now. Who stands behind another of its domain may take none, who stands behind any other no new chunk. */
 export function grantable(host: HostMemory, vm: number, use: FrameUse): number {
   const domain = host.words[host.vmEntry(vm) + VM_DOMAIN];
-  if (use !== 'emergency' && isBehind(host, vm, domain)) return 0;
-  return available(host, domain, CHUNK_PRIVATE, use, use === 'emergency' || !isBehind(host, vm, -1));
+  const depth = FRAME_USES.indexOf(use);
+  if (use !== 'emergency' && isBehind(host, vm, domain, depth)) return 0;
+  return available(host, domain, CHUNK_PRIVATE, use, use === 'emergency' || !isBehind(host, vm, -1, depth));
 }
 
 /** Under both mutexes. What it wants, and for what: a place in FRAME_USES, or WAITS_FOR_TABLE. Joining again keeps the place. */

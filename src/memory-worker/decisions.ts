@@ -10,7 +10,7 @@ const DECISIONS_MAX = 16;
 export class Decisions {
   readonly #send: (message: WorkerMessage) => void;
   readonly #noted = new Map<string, WorkerDecision>();
-  #sentAt = 0;
+  #sentAt = Number.NEGATIVE_INFINITY;
 
   constructor(send: (message: WorkerMessage) => void) {
     this.#send = send;
@@ -29,8 +29,9 @@ export class Decisions {
     const now = performance.now();
     if (this.#noted.size === 0 || now < this.#sentAt + SEND_INTERVAL_MS) return;
     this.#sentAt = now;
-    const decisions = [...this.#noted.values()].sort((a, b) => b.pages - a.pages).slice(0, DECISIONS_MAX);
-    this.#noted.clear();
-    this.#send({ kind: 'decisions', decisions });
+    // The greatest first; the others are told the next time, with what has come to them by then.
+    const first = [...this.#noted].sort(([, a], [, b]) => b.pages - a.pages).slice(0, DECISIONS_MAX);
+    for (const [key] of first) this.#noted.delete(key);
+    this.#send({ kind: 'decisions', decisions: first.map(([, decision]) => decision) });
   }
 }

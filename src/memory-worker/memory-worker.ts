@@ -42,6 +42,8 @@ const GROWTH_SHARE = 1 / 64;
 const IDLE_MS = 5000;
 /** With nothing to reclaim, and VMs that wait, it is tried again after so long, ms. */
 const EXHAUSTED_AGAIN_MS = 100;
+/** A swap file at its end may be full and not many times a second: it is told so often at most, ms. */
+const SWAP_TOLD_MS = 250;
 
 /** Between two looks whether a VM is above its maximum, ms; longer if the last time took more than the worker's share. */
 const TRIM_AGAIN_MS = 500;
@@ -83,6 +85,7 @@ export class MemoryWorker {
   readonly #send: (message: WorkerMessage) => void;
   #noted = { share: 0, zero: 0, move: 0 };
   #swapFull = false;
+  #swapToldAt = -SWAP_TOLD_MS;
   #ownersUs = 0;
   #ownersWord = 0;
   #passes = 0;
@@ -106,12 +109,15 @@ export class MemoryWorker {
     this.#store = new StoreWriter({ host, table: store.table, ...(store.swap && { swap: new SwapFileDevice(store.swap) }) });
     this.#nominator = new Nominator(host, nominations, () => settings.stopped);
     this.#fusion = new Fusion(host, this.#nominator);
-    this.#compaction = new Compaction(host, this.#nominator);
     const costs = new Costs();
     this.#parking = new Parking(host, this.#nominator, this.#store, costs);
     this.#watermarks = new Watermarks(host);
     this.#idle = new IdleVms(host);
     this.#imagePages = new ImagePages(host);
+    this.#compaction = new Compaction(host, this.#nominator, {
+      images: () => this.#imagePages.images,
+      copied: (old, copy) => this.#fusion.records.follow(old, copy),
+    });
     this.#pace = new Pace(host, settings);
     this.#decisions = new Decisions(send);
     this.#reclaim = new Reclaim({
@@ -121,33 +127,38 @@ export class MemoryWorker {
       parking: this.#parking,
       costs,
       watermarks: this.#watermarks,
+      compaction: this.#compaction,
       stopped: () => settings.stopped,
       decided: (life, way, pages, reason) => this.#decisions.note(life, way, pages, reason),
-      releaseUnmapped: () => this.#imagePages.releaseAll(),
+      between: () => this.#betweenVictims(),
     });
   }
 
   /** Returns when the pool closes. */
   run(): void {
     while (!this.#settings.stopped) {
+      const { rung } = this.#pace;
       const now = performance.now();
       this.#listen();
       this.#idle.look(livingVms(this.#host), now);
       this.#store.collect();
       if (this.#attend(now)) continue;
-      if (now >= this.#dueAt(now)) this.#pass();
+      const isShort = this.#watermarks.missing > 0;
+      if (!isShort && now >= this.#dueAt(now)) this.#pass();
       else {
         this.#compaction.run();
         this.#publish();
-        this.#pace.sleep(Math.min(LOOK_MS, this.#nextPass - now));
+        // Also when memory is short, and there is nothing more to be had.
+        this.#pace.sleep(Math.min(LOOK_MS, (isShort ? this.#exhaustedUntil : this.#nextPass) - now), rung);
       }
     }
   }
 
   /** What does not wait for a pass. True if there was anything. */
   #attend(now: number): boolean {
-    if (now >= this.#exhaustedUntil && this.#watermarks.missing > 0) this.#relieve();
-    else if (now >= this.#nextTrim && this.#reclaim.isTrimDue) this.#trim(now);
+    const isShort = this.#watermarks.missing > 0;
+    if (isShort && now >= this.#exhaustedUntil) this.#relieve();
+    else if (!isShort && now >= this.#nextTrim && this.#reclaim.isTrimDue) this.#trim(now);
     else return false;
     return true;
   }
@@ -161,10 +172,18 @@ export class MemoryWorker {
   }
 
   #relieve(): void {
-    const { won, exhausted } = this.#reclaim.relieve();
+    const { exhausted } = this.#reclaim.relieve();
     this.#publish();
-    // More may be had when guests have moved on, or pages have become quiet.
-    if (exhausted && won <= 0) this.#exhaustedUntil = performance.now() + EXHAUSTED_AGAIN_MS;
+    // More may be had when guests have moved on, or pages have become quiet: not before.
+    if (exhausted) this.#exhaustedUntil = performance.now() + EXHAUSTED_AGAIN_MS;
+  }
+
+  /** A long shortage must not make the worker deaf, nor keep what owners have freed in the store. */
+  #betweenVictims(): void {
+    this.#listen();
+    this.#store.collect();
+    this.#imagePages.releaseAll();
+    this.#publish();
   }
 
   get #inUse(): number {
@@ -192,6 +211,7 @@ export class MemoryWorker {
     for (const life of lives) ageVm(this.#host, this.#nominator, life);
     if (!this.#nominator.settle()) return;
     this.#waitQuiet();
+    // Reclaim does what the pass would have done.
     if (this.#watermarks.missing > 0) return;
     this.#pace.begin();
     const before = this.#fusion.won + this.#parking.counts.dropped;
@@ -274,8 +294,11 @@ export class MemoryWorker {
   }
 
   #tellSwap(full: boolean): void {
-    if (full !== this.#swapFull) this.#send({ kind: full ? 'swap-full' : 'swap-available' });
+    const now = performance.now();
+    if (full === this.#swapFull || now < this.#swapToldAt + SWAP_TOLD_MS) return;
+    this.#send({ kind: full ? 'swap-full' : 'swap-available' });
     this.#swapFull = full;
+    this.#swapToldAt = now;
   }
 
   /** What owners took to carry out what was nominated, ms. */

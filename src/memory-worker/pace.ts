@@ -60,10 +60,13 @@ export class Pace {
     this.#intervalMs = this.#settings.targetMs;
   }
 
-  /** Sleeps for so long, or until somebody rings. */
-  sleep(ms: number): void {
-    const doorbell = this.#host.doorbell(MEMORY_WORKER);
-    const { words } = this.#host;
-    Atomics.wait(words, doorbell, Atomics.load(words, doorbell), Math.max(0, ms));
+  /** How often somebody has rung: to be read before looking for work, and handed to `sleep`, so that no ring is lost. */
+  get rung(): number {
+    return Atomics.load(this.#host.words, this.#host.doorbell(MEMORY_WORKER));
+  }
+
+  /** Sleeps for so long, or until somebody rings, or has since `rung` was read. */
+  sleep(ms: number, rung = this.rung): void {
+    Atomics.wait(this.#host.words, this.#host.doorbell(MEMORY_WORKER), rung, Math.max(0, ms));
   }
 }

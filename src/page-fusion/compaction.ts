@@ -9,18 +9,20 @@ import { lifeOf } from '../host-memory/accounts.ts';
 import { chunkEntry } from '../host-memory/chunk-set.ts';
 import { FRAME_OWNER, FRAME_PAGE, FRAME_PRIVATE, frameState, HOLDS_CODE, NO_PAGE } from '../host-memory/frame-entry.ts';
 import { frameEntry } from '../host-memory/frame-table.ts';
-import type { HostMemory } from '../host-memory/index.ts';
+import { type HostMemory, STORE_DOMAIN } from '../host-memory/index.ts';
 import {
   CHUNK_DOMAIN,
   CHUNK_FREE_COUNT,
   CHUNK_PRIVATE,
   CHUNK_RELEASING_COUNT,
+  CHUNK_SHARED,
   CHUNK_STATE,
   VM_STATE,
 } from '../host-memory/tables.ts';
 import { CHUNK_FRAMES } from '../layout/arena.ts';
 import { N_OUTCOME, NOMINATION, NOMINATION_DONE } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
+import { SharedCompaction, type SharedHolders } from './shared-compaction.ts';
 
 /** A domain's chunks are worth compacting from so many more than it needs, as a number and as a share. */
 const SURPLUS_CHUNKS = 2;
@@ -28,7 +30,11 @@ const SURPLUS_SHARE = 0.03;
 /** Rounds for which a chunk that did not empty is left alone. */
 const LEFT_ALONE_ROUNDS = 16;
 
-interface DomainChunks {
+/** Chunks of one domain and kind. */
+interface ChunkClass {
+  readonly domain: number;
+  /** CHUNK_PRIVATE or CHUNK_SHARED. */
+  readonly kind: number;
   used: number;
   readonly chunks: { readonly chunk: number; readonly used: number }[];
 }
@@ -38,35 +44,49 @@ export class Compaction {
   moved = 0;
   readonly #host: HostMemory;
   readonly #nominator: Nominator;
+  readonly #shared: SharedCompaction;
   /** Round until which a chunk is left alone. */
   readonly #leftAlone = new Map<number, number>();
   #round = 0;
 
-  constructor(host: HostMemory, nominator: Nominator) {
+  constructor(host: HostMemory, nominator: Nominator, holders: SharedHolders) {
     this.#host = host;
     this.#nominator = nominator;
-    nominator.on(NOMINATION.move, (words, at) => {
-      if (words[at + N_OUTCOME] === NOMINATION_DONE) this.moved++;
-    });
+    this.#shared = new SharedCompaction(host, nominator, holders);
+    nominator.on(NOMINATION.move, (words, at) => this.#count(words, at));
+    nominator.on(NOMINATION.replace, (words, at) => this.#count(words, at));
   }
 
-  /** Empties sparse chunks until none is worth it, or the pool closes. Cheap when there are none. */
-  run(): void {
+  #count(words: Int32Array, at: number): void {
+    if (words[at + N_OUTCOME] === NOMINATION_DONE) this.moved++;
+  }
+
+  /** Empties sparse chunks until none is worth it, or the pool closes. Cheap when there are none. `urgent`: one chunk is worth it. Chunks emptied. */
+  run(urgent = false): number {
     this.#round++;
-    for (const [domain, chunks] of this.#surveyed()) {
-      const surplus = chunks.chunks.length - Math.ceil(chunks.used / CHUNK_FRAMES);
-      if (surplus >= Math.max(SURPLUS_CHUNKS, chunks.chunks.length * SURPLUS_SHARE)) this.#compact(domain, chunks, surplus);
+    let emptied = 0;
+    for (const one of this.#surveyed()) {
+      const surplus = one.chunks.length - Math.ceil(one.used / CHUNK_FRAMES);
+      const least = urgent ? 1 : Math.max(SURPLUS_CHUNKS, one.chunks.length * SURPLUS_SHARE);
+      if (surplus >= least) emptied += this.#compact(one, surplus);
     }
+    return emptied;
   }
 
-  #compact(domain: number, { chunks }: DomainChunks, surplus: number): void {
+  #compact({ domain, kind, chunks }: ChunkClass, surplus: number): number {
     const order = chunks.filter(({ chunk }) => (this.#leftAlone.get(chunk) ?? 0) <= this.#round).sort((a, b) => a.used - b.used);
+    let emptied = 0;
     for (const { chunk } of order.slice(0, surplus)) {
-      this.#evacuate(chunk, domain);
-      if (!this.#nominator.settle()) return;
-      if (this.#isOf(chunk, domain)) this.#leftAlone.set(chunk, this.#round + LEFT_ALONE_ROUNDS);
-      else this.#leftAlone.delete(chunk);
+      if (kind === CHUNK_SHARED) this.#shared.evacuate(chunk, domain);
+      else this.#evacuate(chunk, domain);
+      if (!this.#nominator.settle()) break;
+      if (this.#isOf(chunk, domain, kind)) this.#leftAlone.set(chunk, this.#round + LEFT_ALONE_ROUNDS);
+      else {
+        this.#leftAlone.delete(chunk);
+        emptied++;
+      }
     }
+    return emptied;
   }
 
   /** Nominates every page in the chunk, and asks for the handy frames there. */
@@ -75,7 +95,7 @@ export class Compaction {
     const { words } = host;
     const askedForHandy = new Set<number>();
     const first = host.firstFrame + chunk * CHUNK_FRAMES;
-    for (let frame = first; frame < first + CHUNK_FRAMES && this.#isOf(chunk, domain); frame++) {
+    for (let frame = first; frame < first + CHUNK_FRAMES && this.#isOf(chunk, domain, CHUNK_PRIVATE); frame++) {
       const entry = frameEntry(host, frame);
       if (frameState(Atomics.load(words, entry)) !== FRAME_PRIVATE) continue;
       const owner = words[entry + FRAME_OWNER] & ~HOLDS_CODE;
@@ -90,25 +110,26 @@ export class Compaction {
     }
   }
 
-  #isOf(chunk: number, domain: number): boolean {
+  #isOf(chunk: number, domain: number, kind: number): boolean {
     const entry = chunkEntry(this.#host, chunk);
-    return this.#host.words[entry + CHUNK_STATE] === CHUNK_PRIVATE && this.#host.words[entry + CHUNK_DOMAIN] === domain;
+    return this.#host.words[entry + CHUNK_STATE] === kind && this.#host.words[entry + CHUNK_DOMAIN] === domain;
   }
 
-  /** Chunks of private frames by domain, a hint. */
-  #surveyed(): Map<number, DomainChunks> {
+  /** Chunks in use by domain and kind, a hint. Those of the page store stay: what lies in them has no page. */
+  #surveyed(): ChunkClass[] {
     const { words, map } = this.#host;
-    const domains = new Map<number, DomainChunks>();
+    const classes = new Map<number, ChunkClass>();
     for (let chunk = 0; chunk < map.chunkCount; chunk++) {
       const entry = chunkEntry(this.#host, chunk);
-      if (words[entry + CHUNK_STATE] !== CHUNK_PRIVATE) continue;
-      const used = CHUNK_FRAMES - words[entry + CHUNK_FREE_COUNT] - words[entry + CHUNK_RELEASING_COUNT];
+      const kind = words[entry + CHUNK_STATE];
       const domain = words[entry + CHUNK_DOMAIN];
-      let known = domains.get(domain);
-      if (known === undefined) domains.set(domain, (known = { used: 0, chunks: [] }));
+      if ((kind !== CHUNK_PRIVATE && kind !== CHUNK_SHARED) || domain === STORE_DOMAIN) continue;
+      const used = CHUNK_FRAMES - words[entry + CHUNK_FREE_COUNT] - words[entry + CHUNK_RELEASING_COUNT];
+      let known = classes.get(domain * 2 + kind);
+      if (known === undefined) classes.set(domain * 2 + kind, (known = { domain, kind, used: 0, chunks: [] }));
       known.used += used;
       known.chunks.push({ chunk, used });
     }
-    return domains;
+    return [...classes.values()];
   }
 }

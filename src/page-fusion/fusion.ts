@@ -9,9 +9,10 @@
  */
 import { ENTRY_STAMP, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, ROM, SHARED, stateOf } from '../guest-memory/page-entry.ts';
 import { isFrame } from '../guest-memory/table-walk.ts';
+import { unstampedMoves } from '../guest-memory/write-clock.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 import { SCRATCH_BYTES } from '../layout/arena.ts';
-import { N_OUTCOME, NOMINATION, NOMINATION_DONE } from '../vm/nominations.ts';
+import { N_OUTCOME, NOMINATION, NOMINATION_DONE, vmOfLife } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
 import type { SurveyedVm } from '../vm/vm-survey.ts';
 import { DomainKeys } from './domain-keys.ts';
@@ -66,6 +67,7 @@ export class Fusion {
   /** A pass over these VMs begins: what is remembered of others goes. */
   beginPass(lives: ReadonlySet<number>): void {
     this.#pass++;
+    this.records.forgetDead();
     for (const life of this.#pages.keys()) if (!lives.has(life)) this.#pages.delete(life);
   }
 
@@ -108,12 +110,14 @@ export class Fusion {
   #read(vm: SurveyedVm, page: number, at: number, entry: number, stamp: number): void {
     const { words, kernels } = this.#host;
     const frame = frameOf(entry);
+    const moves = unstampedMoves(this.#host, vmOfLife(vm.life));
     this.counts.read++;
     const isZero = kernels.isZeroFrame(frame);
     const key = this.#keys.of(vm.domain);
     if (!isZero) kernels.hashFrame(frame, key.low, key.high, this.#hashAt);
-    // Written meanwhile, or another's by now: then what was read is nothing.
+    // Written meanwhile, another's by now, or gone and come back: then what was read is nothing.
     if (Atomics.load(words, at + ENTRY_STAMP) !== stamp || frameOf(Atomics.load(words, at)) !== frame) return;
+    if (unstampedMoves(this.#host, vmOfLife(vm.life)) !== moves) return;
     if (isZero) {
       this.#nominator.nominate({ kind: NOMINATION.zero, vm: vm.life, page, identity: PRIVATE | frame, stamp });
       return;
@@ -122,7 +126,9 @@ export class Fusion {
     const hashHigh = words[this.#hashAt / 4 + 1];
     this.records.set(frame, RECORD_PRIVATE, hashLow, hashHigh, stamp, vm.life, page);
     const found = this.records.find(hashLow, hashHigh, frame);
-    if (found === 0 || !this.merging.merge({ vm: vm.life, page, frame, stamp }, found)) this.records.insert(frame);
+    if (found === 0) this.records.insert(frame);
+    // There is no frame for the two now: this one is read again, for else nobody would see that they are equal.
+    else if (!this.merging.merge({ vm: vm.life, page, frame, stamp }, vm.domain, found)) this.records.forget(frame);
   }
 
   #notesOf(life: number, leaf: number): Uint8Array {

@@ -11,8 +11,8 @@
 import { FRAME_MASK, PRIVATE } from '../guest-memory/page-entry.ts';
 import { generationOf } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/index.ts';
-import { VM_DOMAIN } from '../host-memory/tables.ts';
 import {
+  N_ARGUMENT,
   N_IDENTITY,
   N_OUTCOME,
   N_PAGE,
@@ -21,10 +21,9 @@ import {
   N_VM,
   NOMINATION,
   NOMINATION_DONE,
-  vmOfLife,
 } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
-import { type FrameRecords, RECORD_PENDING, RECORD_PRIVATE, RECORD_SHARED } from './records.ts';
+import { type FrameRecords, RECORD_PENDING, RECORD_SHARED } from './records.ts';
 
 /** A private page that was found quiet. */
 export interface QuietPage {
@@ -37,12 +36,18 @@ export interface QuietPage {
 
 /** Frames for merges to come, kept per domain. */
 const RESERVE_FRAMES = 32;
+/** Merges under way at most for which the emergency reserve is touched. */
+const EMERGENCY_MERGES = 16;
 
 /** A frame that pages are being merged into. */
 interface Merge {
+  /** Of its pages. The slot of a VM that has died may be another domain's by the time that its outcome comes. */
+  readonly domain: number;
   /** Pages that wait until the first has been copied; null once it was. */
   waiting: QuietPage[] | null;
-  /** Nominations under way that name the frame. */
+  /** Of the frame, once the first has been copied. */
+  generation: number;
+  /** Nominations under way that name the frame with this generation. */
   open: number;
 }
 
@@ -75,8 +80,8 @@ export class Merging {
     nominator.on(NOMINATION.shareFurther, (words, at) => this.#furtherDone(words, at));
   }
 
-  /** A quiet page has the hash of `found`, a frame that the records find alive. False: there is no frame to merge into. */
-  merge(page: QuietPage, found: number): boolean {
+  /** A quiet page of this domain has the hash of `found`, a frame that the records find alive. False: there is no frame to merge into. */
+  merge(page: QuietPage, domain: number, found: number): boolean {
     const records = this.#records;
     const at = records.of(found);
     if (records.kind[at] === RECORD_PENDING) {
@@ -87,33 +92,43 @@ export class Merging {
       this.#further(page, found, records.stamp[at]);
       return true;
     }
-    const target = this.#takeReserve(this.#domainOf(page.vm));
+    const target = this.#takeReserve(domain);
     if (target === 0) return false;
     const first = { vm: records.life[at], page: records.page[at], frame: found, stamp: records.stamp[at] };
     records.set(target, RECORD_PENDING, records.hashLow[at], records.hashHigh[at], 0, 0, 0);
     records.forget(found);
     records.insert(target);
-    this.#merges.set(target, { waiting: [page], open: 0 });
+    this.#merges.set(target, { domain, waiting: [page], generation: 0, open: 0 });
     this.#first(first, target);
     return true;
   }
 
   /** Gives the reserves back, when there is nothing to merge for a while. */
   releaseReserves(): void {
-    for (const frames of this.#reserves.values()) this.#host.releaseMany(frames.splice(0));
+    for (const frames of this.#reserves.values()) this.#host.releaseMany(frames);
     this.#reserves.clear();
   }
 
-  #domainOf(vm: number): number {
-    return this.#host.words[this.#host.vmEntry(vmOfLife(vm)) + VM_DOMAIN];
+  /** Frames that we have references of, reserves included: for audits. */
+  *heldFrames(): Generator<number> {
+    for (const frames of this.#reserves.values()) yield* frames;
+    yield* this.#merges.keys();
   }
 
   #takeReserve(domain: number): number {
     let frames = this.#reserves.get(domain);
     if (frames === undefined) this.#reserves.set(domain, (frames = []));
-    if (frames.length === 0)
-      frames.push(...(this.#host.allocateShared(domain, RESERVE_FRAMES) ?? this.#host.allocateShared(domain, 1) ?? []));
+    if (frames.length === 0) {
+      frames.push(...(this.#host.allocateShared(domain, RESERVE_FRAMES) ?? this.#oneMore(domain)));
+      // What was known of their former lives could be taken for these once generations have wrapped.
+      for (const frame of frames) this.#records.forget(frame);
+    }
     return frames.pop() ?? 0;
+  }
+
+  /** From what is kept for what must not fail: two frames come free for it soon, so only a few are out at once. */
+  #oneMore(domain: number): readonly number[] {
+    return (this.#merges.size < EMERGENCY_MERGES && this.#host.allocateShared(domain, 1, 'emergency')) || [];
   }
 
   #first({ vm, page, frame, stamp }: QuietPage, target: number): void {
@@ -133,6 +148,7 @@ export class Merging {
       this.#records.kind[record] = RECORD_SHARED;
       this.#records.stamp[record] = generation;
       merge.waiting = null;
+      merge.generation = generation;
       for (const page of waiting) this.#further(page, target, generation);
       this.#letGo(target, merge);
       return;
@@ -141,27 +157,18 @@ export class Merging {
     // The next of them is the first then; a page that is left alone is what it was.
     const next = waiting.shift();
     if (next !== undefined && waiting.length > 0) return this.#first(next, target);
-    const record = this.#records.of(target);
-    if (next !== undefined) {
-      this.#records.set(
-        next.frame,
-        RECORD_PRIVATE,
-        this.#records.hashLow[record],
-        this.#records.hashHigh[record],
-        next.stamp,
-        next.vm,
-        next.page,
-      );
-      this.#records.insert(next.frame);
-    }
     this.#records.forget(target);
     this.#merges.delete(target);
-    this.#reserves.get(this.#domainOf(words[at + N_VM]))?.push(target) ?? this.#host.release(target);
+    // Its record has waited with it, unless the frame has become another page's.
+    if (next !== undefined && this.#records.knows(next.frame, next.vm, next.page, next.stamp)) this.#records.insert(next.frame);
+    const reserve = this.#reserves.get(merge.domain);
+    if (reserve === undefined) this.#host.release(target);
+    else reserve.push(target);
   }
 
   #further({ vm, page, frame, stamp }: QuietPage, target: number, argument: number): void {
     const merge = this.#merges.get(target);
-    if (merge !== undefined) merge.open++;
+    if (merge?.generation === argument) merge.open++;
     this.#nominator.nominate({
       kind: NOMINATION.shareFurther,
       vm,
@@ -186,7 +193,8 @@ export class Merging {
       if (this.#records.knows(frame, words[at + N_VM], words[at + N_PAGE], words[at + N_STAMP])) this.#records.forget(frame);
     }
     const merge = this.#merges.get(target);
-    if (merge === undefined || merge.waiting !== null) return;
+    // One that was nominated for a former life of the frame is not counted.
+    if (merge === undefined || merge.waiting !== null || merge.generation !== words[at + N_ARGUMENT]) return;
     merge.open--;
     this.#letGo(target, merge);
   }

@@ -6,21 +6,13 @@
  *
  * Nothing here is the truth: who wants to act on it asks `live`, and the owner looks again.
  */
-import {
-  FRAME_OWNER,
-  FRAME_PAGE,
-  FRAME_PRIVATE,
-  FRAME_SHARED,
-  frameGeneration,
-  frameReferences,
-  frameState,
-  HOLDS_CODE,
-} from '../host-memory/frame-entry.ts';
-import { frameEntry } from '../host-memory/frame-table.ts';
+import { isPageOf } from '../guest-memory/table-walk.ts';
+import { FRAME_SHARED, frameGeneration, frameReferences, frameState, REFERENCES_MAX } from '../host-memory/frame-entry.ts';
+import { frameEntry, generationOf } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 import { vmOfLife } from '../vm/nominations.ts';
 
-export const RECORD_NONE = 0;
+const RECORD_NONE = 0;
 /** A private page that nobody else is known to equal. */
 export const RECORD_PRIVATE = 1;
 /** A merged frame. */
@@ -81,20 +73,31 @@ export class FrameRecords {
   #live(frame: number): boolean {
     const { words } = this.#host;
     const at = frame - this.#host.firstFrame;
-    const entry = frameEntry(this.#host, frame);
-    const word = Atomics.load(words, entry);
+    const word = Atomics.load(words, frameEntry(this.#host, frame));
     switch (this.kind[at]) {
       case RECORD_PRIVATE:
-        return (
-          frameState(word) === FRAME_PRIVATE &&
-          (words[entry + FRAME_OWNER] & ~HOLDS_CODE) === vmOfLife(this.life[at]) &&
-          words[entry + FRAME_PAGE] === this.page[at]
-        );
+        return isPageOf(this.#host, vmOfLife(this.life[at]), { page: this.page[at], frame });
       case RECORD_SHARED:
-        return frameState(word) === FRAME_SHARED && frameReferences(word) > 0 && frameGeneration(word) === this.stamp[at];
+        // One that has all the references it can have is as good as gone: the next equal pages get another.
+        return frameState(word) === FRAME_SHARED && isOpen(frameReferences(word)) && frameGeneration(word) === this.stamp[at];
       default:
         return this.kind[at] === RECORD_PENDING;
     }
+  }
+
+  /** What is known of a merged frame is true of this copy of it too, which others have from here on. */
+  follow(old: number, copy: number): void {
+    const at = this.of(old);
+    if (this.kind[at] !== RECORD_SHARED || !this.#live(old)) return;
+    this.set(copy, RECORD_SHARED, this.hashLow[at], this.hashHigh[at], generationOf(this.#host, copy), 0, 0);
+    this.kind[at] = RECORD_NONE;
+    this.insert(copy);
+  }
+
+  /** Forgets frames that are something else by now, so that no generation wraps between two passes unseen. */
+  forgetDead(): void {
+    for (let record = 0; record < this.kind.length; record++)
+      if (this.kind[record] !== RECORD_NONE && !this.#live(record + this.#host.firstFrame)) this.kind[record] = RECORD_NONE;
   }
 
   /** A frame with this hash, other than `except`, that is still there; 0 when there is none. */
@@ -140,3 +143,5 @@ export class FrameRecords {
     }
   }
 }
+
+const isOpen = (references: number): boolean => references > 0 && references < REFERENCES_MAX;

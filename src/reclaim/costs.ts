@@ -27,8 +27,9 @@ interface Tally {
 export class Costs {
   readonly #tallies: Record<Way, Tally> = { drop: fresh(), compress: fresh(), swap: fresh() };
 
-  /** `pages` were put away in `us`, and that won `bytesWon`. */
+  /** `pages` were nominated to be put away in `us`, and that wins `bytesWon`. No pages: nothing is learnt from looking for some. */
   putAway(way: Way, pages: number, us: number, bytesWon: number): void {
+    if (pages === 0) return;
     const tally = this.#tallies[way];
     tally.pages += pages;
     tally.putUs += us;
@@ -38,6 +39,12 @@ export class Costs {
     tally.putUs /= 2;
     tally.bytesWon /= 2;
     tally.refaults /= 2;
+  }
+
+  /** Owners refused a page: the time was spent, and nothing won. */
+  refused(way: Way, bytes: number): void {
+    const tally = this.#tallies[way];
+    tally.bytesWon = Math.max(0, tally.bytesWon - bytes);
   }
 
   /** Guests wanted so many of them again. */

@@ -8,6 +8,8 @@ import { vmOfLife } from '../vm/nominations.ts';
 
 /** A VM whose hart ran for less than this share of the time is idle: timers and the agent alone take less than a hundredth. */
 const IDLE_SHARE = 0.03;
+/** Looks that come faster are none: in a few milliseconds any guest may be busy. */
+const LOOK_MS_MIN = 250;
 
 interface Watched {
   runTime: number;
@@ -33,6 +35,7 @@ export class IdleVms {
         this.#watched.set(life, { runTime, atMs: nowMs, idleSinceMs: nowMs });
         continue;
       }
+      if (nowMs - watched.atMs < LOOK_MS_MIN) continue;
       // Microseconds, mod 2^32.
       const ranMs = ((runTime - watched.runTime) >>> 0) / 1000;
       if (ranMs > (nowMs - watched.atMs) * IDLE_SHARE) watched.idleSinceMs = nowMs;

@@ -15,6 +15,10 @@ export class ImagePages {
     this.#host = host;
   }
 
+  get images(): Iterable<SharedImage> {
+    return this.#images.keys();
+  }
+
   setImages(images: readonly SharedImage[]): void {
     const known = new Map([...this.#images].map(([image, seen]) => [image.id, seen]));
     this.#images = new Map(images.map((image) => [image, known.get(image.id) ?? new Uint8Array(imagePageCount(image))]));

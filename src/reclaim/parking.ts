@@ -2,7 +2,9 @@
  * Puts pages away: clean pages of images are dropped, others are compressed in the arena or written to the swap file. A leaf at a time, those of
  * its pages that nobody wrote since the write clock advanced and nobody was granted since they were aged.
  *
- * The bytes go to the store first, then the owner is asked; if it finds the page changed, the store forgets it again.
+ * The bytes go to the store first, then the owner is asked; if it finds the page changed, the store forgets it again. An owner that finds entry
+ * and stamp unchanged knows that the bytes in the store are the page's: only this thread's nominations take a page away from its frame without a
+ * stamp, and none of them is under way when `put` begins (`unstampedMoves`).
  */
 import {
   ENTRY_STAMP,
@@ -15,10 +17,10 @@ import {
   stateOf,
   YOUNG,
 } from '../guest-memory/page-entry.ts';
-import { isFrame } from '../guest-memory/table-walk.ts';
+import { isFrame, isPageOf } from '../guest-memory/table-walk.ts';
 import { imagePageOf } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/index.ts';
-import { N_OUTCOME, N_TARGET, NOMINATION, NOMINATION_DONE } from '../vm/nominations.ts';
+import { N_OUTCOME, N_TARGET, NOMINATION, NOMINATION_DONE, vmOfLife } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
 import type { SurveyedVm } from '../vm/vm-survey.ts';
 import type { Costs, Way } from './costs.ts';
@@ -46,6 +48,8 @@ interface Quiet {
 }
 
 const PAGE_BYTES = 4096;
+/** No VM has this life. */
+const NOBODY = -1;
 
 export class Parking {
   readonly counts: ParkingCounts = { dropped: 0, compressed: 0, swapped: 0, refused: 0 };
@@ -53,7 +57,8 @@ export class Parking {
   readonly #nominator: Nominator;
   readonly #store: ParkingStore;
   readonly #costs: Costs;
-  /** Pages of the leaf at hand. */
+  /** Pages of the leaf at hand, which is this life's. */
+  #life = NOBODY;
   readonly #private: Quiet[] = [];
   readonly #images: Quiet[] = [];
 
@@ -64,7 +69,10 @@ export class Parking {
     this.#costs = costs;
     nominator.on(NOMINATION.dropImagePage, (words, at) => {
       if (words[at + N_OUTCOME] === NOMINATION_DONE) this.counts.dropped++;
-      else this.counts.refused++;
+      else {
+        this.counts.refused++;
+        costs.refused('drop', PAGE_BYTES);
+      }
     });
     nominator.on(NOMINATION.park, (words, at) => this.#parked(words, at));
   }
@@ -72,8 +80,7 @@ export class Parking {
   /** Remembers what of this leaf may be put away. Between `beginReading` and `endReading`. */
   collect(vm: SurveyedVm, leaf: number, leafAt: number): void {
     const { words } = this.#host;
-    this.#private.length = 0;
-    this.#images.length = 0;
+    this.#forget(vm.life);
     for (let i = 0; i < LEAF_PAGES; i++) {
       const at = leafAt + i * ENTRY_WORDS;
       const entry = words[at];
@@ -88,10 +95,31 @@ export class Parking {
     }
   }
 
-  /** Nominates what `collect` remembers, by these ways, `most` pages at most. */
+  /**
+   * Nominates what `collect` remembers of this VM, by these ways, `most` pages at most: the first takes what it can, the next what is left. Once: it is
+   * forgotten then. Nothing that was nominated before is under way, if private pages are among the ways.
+   */
   put(life: number, ways: readonly Way[], most = LEAF_PAGES): void {
-    const dropped = ways.includes('drop') ? this.#drop(life, most) : 0;
-    if (ways.includes('compress') || ways.includes('swap')) this.#park(life, ways, most - dropped);
+    // What fusion nominated since has become nothing or another's: that would be compressed in vain.
+    let left = this.#life === life ? this.#private.filter((quiet) => isPageOf(this.#host, vmOfLife(life), quiet)) : [];
+    let room = most;
+    for (const way of this.#life === life ? ways : []) {
+      if (way === 'drop') {
+        room -= this.#drop(life, room);
+        continue;
+      }
+      const offered = left.slice(0, room);
+      const refused = way === 'compress' ? this.#compress(life, offered) : this.#swap(life, offered);
+      left = [...refused, ...left.slice(room)];
+      room -= offered.length - refused.length;
+    }
+    this.#forget(NOBODY);
+  }
+
+  #forget(life: number): void {
+    this.#life = life;
+    this.#private.length = 0;
+    this.#images.length = 0;
   }
 
   /** Pages that it nominates. */
@@ -105,43 +133,45 @@ export class Parking {
     return pages;
   }
 
-  #park(life: number, ways: readonly Way[], most: number): void {
-    const candidates = this.#private.slice(0, most);
-    const nominate = ({ page, frame, stamp }: Quiet, handle: number): void =>
-      this.#nominator.nominate({ kind: NOMINATION.park, vm: life, page, identity: PRIVATE | frame, stamp, target: handle });
-    const compressFirst = ways.includes('compress') && (!ways.includes('swap') || isBefore(ways, 'compress', 'swap'));
+  /** What does not get small enough, or finds no room, is left. */
+  #compress(life: number, pages: readonly Quiet[]): Quiet[] {
+    const start = performance.now();
     const left: Quiet[] = [];
-    let start = performance.now();
     let won = 0;
-    for (const quiet of candidates) {
-      const handle = compressFirst ? this.#store.putCompressed(quiet.frame) : 0;
-      if (handle === 0) {
-        left.push(quiet);
-        continue;
+    for (const quiet of pages) {
+      const handle = this.#store.putCompressed(quiet.frame);
+      if (handle === 0) left.push(quiet);
+      else {
+        won += PAGE_BYTES - this.#store.bytesOf(handle);
+        this.#park(life, quiet, handle);
       }
-      won += PAGE_BYTES - this.#store.bytesOf(handle);
-      nominate(quiet, handle);
     }
-    if (compressFirst) {
-      const pages = candidates.length - left.length;
-      this.#costs.putAway('compress', pages, (performance.now() - start) * 1000, won);
-    }
-    if (!ways.includes('swap') || left.length === 0) return;
-    start = performance.now();
-    const handles = this.#store.putSwappedMany(left.map(({ frame }) => frame));
-    const swapped = handles.filter((handle) => handle !== 0).length;
-    for (const [i, handle] of handles.entries()) if (handle !== 0) nominate(left[i] as Quiet, handle);
+    this.#costs.putAway('compress', pages.length - left.length, (performance.now() - start) * 1000, won);
+    return left;
+  }
+
+  #swap(life: number, pages: readonly Quiet[]): Quiet[] {
+    const start = performance.now();
+    const handles = this.#store.putSwappedMany(pages.map(({ frame }) => frame));
+    const left = pages.filter((_, i) => handles[i] === 0);
+    for (const [i, handle] of handles.entries()) if (handle !== 0) this.#park(life, pages[i] as Quiet, handle);
+    const swapped = pages.length - left.length;
     this.#costs.putAway('swap', swapped, (performance.now() - start) * 1000, swapped * PAGE_BYTES);
+    return left;
+  }
+
+  #park(life: number, { page, frame, stamp }: Quiet, handle: number): void {
+    this.#nominator.nominate({ kind: NOMINATION.park, vm: life, page, identity: PRIVATE | frame, stamp, target: handle });
   }
 
   #parked(words: Int32Array, at: number): void {
     const handle = words[at + N_TARGET];
+    const bytes = this.#store.bytesOf(handle);
     if (words[at + N_OUTCOME] !== NOMINATION_DONE) {
       this.counts.refused++;
+      this.#costs.refused(bytes > 0 ? 'compress' : 'swap', PAGE_BYTES - bytes);
       this.#store.discard(handle);
-    } else if (this.#store.bytesOf(handle) > 0) this.counts.compressed++;
+    } else if (bytes > 0) this.counts.compressed++;
     else this.counts.swapped++;
   }
 }
-
-const isBefore = (ways: readonly Way[], a: Way, b: Way): boolean => ways.indexOf(a) < ways.indexOf(b);

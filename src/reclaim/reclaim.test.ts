@@ -1,147 +1,155 @@
-/** Whom reclaim takes from, and how far: real guests, owners and page store, all on this thread. */
+/** Rules M67 to M69: a short pool, several guests, and what is taken of whom. */
 import { describe, expect, it } from 'vitest';
-import type { GuestMemory } from '../guest-memory/index.ts';
-import { GrantBook, guestOf, RAM_PAGE, smallPool } from '../guest-memory/test-guest.ts';
-import { lifeOf } from '../host-memory/accounts.ts';
-import { VM_MAXIMUM, VM_MINIMUM, VM_SHARES } from '../host-memory/tables.ts';
+import { PAGE, smallPool } from '../guest-memory/test-guest.ts';
+import { EMPTY_FRAMES, VM_EPOCH, VM_MAXIMUM, VM_MINIMUM, VM_SHARES } from '../host-memory/tables.ts';
+import { Compaction } from '../page-fusion/compaction.ts';
 import { Fusion } from '../page-fusion/fusion.ts';
-import { createStoreTable, StoreWriter } from '../page-store/index.ts';
-import { TestDisk } from '../page-store/test-codec.ts';
-import { createNominations } from '../vm/nominations.ts';
-import { Nominator } from '../vm/nominator.ts';
-import type { Machine } from '../vm/vcpu-thread/machine.ts';
-import { NominationServer } from '../vm/vcpu-thread/nomination-server.ts';
-import { Costs } from './costs.ts';
-import { claimOf } from './limits.ts';
+import { firstOf, TestOwners, type TestVm } from '../vm/test-owners.ts';
+import { Costs, type Way } from './costs.ts';
 import { Parking } from './parking.ts';
 import { Reclaim } from './reclaim.ts';
+import { TestStore } from './test-store.ts';
 import { Watermarks } from './watermarks.ts';
 
-const SWAP_BLOCKS = 4096;
-const FAR_MS = 60_000;
-
-/** Who waits for the owners lets them work: they are on the same thread. */
-class WaitlessNominator extends Nominator {
-  letOwnersWork: () => void = () => {};
-
-  override settle(open = 1): boolean {
-    for (this.exchange(); this.backlog >= open; this.exchange()) this.letOwnersWork();
-    return true;
-  }
-}
-
-function openReclaim() {
-  const host = smallPool();
-  const guests: GuestMemory[] = [];
-  const nominations = createNominations();
-  const nominator = new WaitlessNominator(host, [nominations], () => false);
-  const server = new NominationServer({
-    host,
-    nominations,
-    machineIn: (slot) => guests.map((memory) => ({ memory }) as Machine).find(({ memory }) => memory?.vm === slot),
-    trap: (_machine, error) => {
-      throw error;
-    },
-    ringWorker: () => {},
-  });
-  nominator.letOwnersWork = () => server.serve(FAR_MS);
+function open(breakReserve = 0) {
+  const host = smallPool({ poolBytes: 16 * 2 ** 20, breakReserve });
+  const owners = new TestOwners(host);
+  const store = new TestStore(host);
   const costs = new Costs();
-  const table = createStoreTable(host.frameCount, SWAP_BLOCKS);
-  const store = new StoreWriter({ host, table, swap: new TestDisk() });
-  const victims: number[] = [];
   const watermarks = new Watermarks(host);
+  const fusion = new Fusion(host, owners.nominator);
+  const parking = new Parking(host, owners.nominator, store, costs);
+  const decided: { readonly life: number; readonly way: Way; readonly pages: number }[] = [];
+  let between = 0;
   const reclaim = new Reclaim({
     host,
-    nominator,
-    fusion: new Fusion(host, nominator),
-    parking: new Parking(host, nominator, store, costs),
+    nominator: owners.nominator,
+    fusion,
+    parking,
     costs,
     watermarks,
-    stopped: () => false,
-    decided: (life) => victims.push(life),
-    releaseUnmapped: () => 0,
+    compaction: new Compaction(host, owners.nominator, { images: () => [], copied: () => {} }),
+    stopped: () => owners.stopped,
+    decided: (life, way, pages) => decided.push({ life, way, pages }),
+    between: () => between++,
   });
-  /** A guest that has written so many pages, each unlike all others. */
-  const guest = (pages: number, limits: { minimum?: number; maximum?: number; shares?: number } = {}) => {
-    const memory = guestOf(host, { source: { request: () => {}, forget: () => {}, serves: () => true } });
-    guests.push(memory);
-    const tlb = new GrantBook(memory);
-    for (let page = 0; page < pages; page++) expect(tlb.store(RAM_PAGE + page, memory.vm * 10_000 + page + 1)).toBe(true);
-    memory.idle();
-    const { words } = host;
-    words[memory.account + VM_MINIMUM] = limits.minimum ?? 0;
-    words[memory.account + VM_MAXIMUM] = limits.maximum ?? 0;
-    words[memory.account + VM_SHARES] = limits.shares ?? 100;
-    const life = lifeOf(host, memory.vm);
-    return { life, tlb, memory, used: () => claimOf(host, life).used };
+  const account = (vm: TestVm, word: number, value: number): void => {
+    host.words[vm.guest.account + word] = value;
   };
-  return { host, reclaim, watermarks, victims, guest };
+  const add = (seed: number, pages: number): TestVm => {
+    const vm = owners.add({ source: store, pages: 4096 });
+    for (let page = 0; page < pages; page++)
+      if (!vm.fill(page, seed + page)) throw new Error('the pool is too small for this test');
+    return vm;
+  };
+  return { host, owners, store, costs, watermarks, fusion, parking, reclaim, decided, account, add, count: () => between };
 }
 
-describe('when the pool is short', () => {
-  it('M70: nobody is brought below its minimum, however much is missing', () => {
-    const { reclaim, watermarks, guest } = openReclaim();
-    const kept = guest(1000, { minimum: 1000 });
-    const bounded = guest(1035, { minimum: 1020 });
-    expect(watermarks.missing).toBeGreaterThan(30);
-    expect(reclaim.relieve().exhausted).toBe(true);
-    expect(kept.used()).toBe(1000);
-    expect(bounded.used()).toBe(1020);
+const has = (vm: TestVm): number => vm.guest.memory().privateBytes / PAGE;
+
+describe('relief', () => {
+  it('M67: goes from the low mark to the high one, and changes no page', () => {
+    const pool = open();
+    const vm = pool.add(1, 4096 - 64);
+    expect(pool.watermarks.free).toBeLessThan(pool.watermarks.low);
+    expect(pool.reclaim.relieve().exhausted).toBe(false);
+    expect(pool.watermarks.free).toBeGreaterThanOrEqual(pool.watermarks.high);
+    expect(pool.watermarks.missing).toBe(0);
+    pool.owners.audit();
+    for (let page = 0; page < 4096 - 64; page++) {
+      const gfn = 0x8_0000 + page;
+      const handle = vm.guest.absentHandle(gfn);
+      const first = handle < 0 ? vm.first(page) : new Int32Array(pool.store.bytes(handle).buffer)[0];
+      if (first !== firstOf(1 + page)) throw new Error(`page ${page} has changed`);
+    }
   });
 
-  it('M70: who has more than its minimum gives for who has not', () => {
-    const { reclaim, watermarks, victims, guest } = openReclaim();
-    const kept = guest(1000, { minimum: 1000 });
-    const other = guest(1020);
-    expect(reclaim.relieve().exhausted).toBe(false);
-    expect(watermarks.missing).toBe(0);
-    expect(kept.used()).toBeGreaterThanOrEqual(1000);
-    expect(other.used()).toBeLessThan(1000);
-    expect(new Set(victims)).toEqual(new Set([other.life]));
+  it('M68: takes of who has most beyond its part by weight, and of nobody below its minimum', () => {
+    const pool = open();
+    const [safe, heavy, light] = [pool.add(1, 1000), pool.add(10_000, 1500), pool.add(20_000, 1500)] as [TestVm, TestVm, TestVm];
+    pool.account(safe, VM_MINIMUM, 2000);
+    pool.account(safe, VM_SHARES, 1);
+    pool.account(heavy, VM_SHARES, 1000);
+    pool.account(light, VM_SHARES, 1);
+    pool.reclaim.relieve();
+    expect(pool.watermarks.missing).toBe(0);
+    expect([has(safe), has(heavy)]).toEqual([1000, 1500]);
+    expect(has(light)).toBeLessThan(1500);
+    expect(new Set(pool.decided.map(({ life }) => life))).toEqual(new Set([light.life]));
+    pool.owners.audit();
   });
 
-  it('M71: a machine above its maximum is the first victim, even beside one with far more beyond its part', () => {
-    const { reclaim, victims, guest } = openReclaim();
-    guest(1600, { shares: 1 });
-    const above = guest(420, { maximum: 400, shares: 10_000 });
-    reclaim.relieve();
-    expect(victims[0]).toBe(above.life);
-    expect(above.used()).toBeLessThanOrEqual(400);
-  });
-});
-
-describe('when there is enough', () => {
-  it('M71: what a machine has beyond its maximum is taken, a little more than that, and nothing of others', () => {
-    const { reclaim, watermarks, guest } = openReclaim();
-    const above = guest(700, { maximum: 512 });
-    const other = guest(700, { maximum: 800 });
-    expect(watermarks.missing).toBe(0);
-    expect(reclaim.isTrimDue).toBe(true);
-    const before = other.used();
-    reclaim.trim();
-    expect(above.used()).toBeLessThanOrEqual(512);
-    expect(above.used()).toBeGreaterThan(512 - 512 / 16);
-    expect(other.used()).toBe(before);
-    expect(reclaim.isTrimDue).toBe(false);
-    // Up to the maximum nothing is due.
-    for (let page = 1000; above.used() < 512; page++) above.tlb.store(RAM_PAGE + page, page);
-    expect(reclaim.isTrimDue).toBe(false);
+  it('M68: who is above its maximum gives first', () => {
+    const pool = open();
+    const [over, other] = [pool.add(1, 2000), pool.add(10_000, 2032)] as [TestVm, TestVm];
+    pool.account(over, VM_MAXIMUM, 1000);
+    pool.account(over, VM_SHARES, 1000);
+    pool.account(other, VM_SHARES, 1000);
+    pool.reclaim.relieve();
+    expect(has(other)).toBe(2032);
+    expect(has(over)).toBeLessThan(2000);
   });
 
-  it('M70 M71: the minimum goes before the slack below the maximum', () => {
-    const { reclaim, guest } = openReclaim();
-    const both = guest(700, { minimum: 512, maximum: 512 });
-    reclaim.trim();
-    expect(both.used()).toBe(512);
+  it('M68 M72: all at their minimum: nothing is taken, and it says so at once', () => {
+    const pool = open();
+    const vms = [pool.add(1, 2000), pool.add(10_000, 2040)];
+    for (const vm of vms) pool.account(vm, VM_MINIMUM, 4096);
+    const { epoch } = (vms[0] as TestVm).guest;
+    expect(pool.reclaim.relieve()).toEqual({ won: 0, exhausted: true });
+    expect([vms.map(has), pool.store.tried]).toEqual([[2000, 2040], 0]);
+    expect((vms[0] as TestVm).guest.words[(vms[0] as TestVm).guest.account + VM_EPOCH]).toBe(epoch);
   });
 
-  it('M71: a limit that is lifted is not kept', () => {
-    const { host, reclaim, guest } = openReclaim();
-    const lifted = guest(700, { maximum: 512 });
-    host.words[lifted.memory.account + VM_MAXIMUM] = 0;
-    expect(reclaim.isTrimDue).toBe(false);
-    const before = lifted.used();
-    reclaim.trim();
-    expect(lifted.used()).toBe(before);
+  it('M69: equal pages and zeros come before anything that must be brought back', () => {
+    const pool = open();
+    const vm = pool.add(1, 10);
+    const twin = pool.owners.add({ source: pool.store, pages: 4096 });
+    for (let page = 0; page < 4000; page++) twin.fill(page, page % 2 === 0 ? 0 : 5);
+    expect(pool.reclaim.relieve().exhausted).toBe(false);
+    expect(pool.fusion.won).toBeGreaterThan(0);
+    expect([has(vm), pool.parking.counts.swapped]).toEqual([10, 0]);
+    expect(pool.fusion.won).toBeGreaterThanOrEqual(pool.parking.counts.compressed);
+    pool.owners.audit();
+  });
+
+  it('M69 M72: a store that is full ends in “nothing more is to be had”, with all pages where they were', () => {
+    const pool = open();
+    const vm = pool.add(1, 4040);
+    pool.store.room = { compressed: 5, swapped: 2 };
+    expect(pool.reclaim.relieve().exhausted).toBe(true);
+    expect(has(vm)).toBe(4033);
+    pool.owners.audit();
+    // Room again: it goes on.
+    pool.store.room = { compressed: Number.POSITIVE_INFINITY, swapped: 0 };
+    expect(pool.reclaim.relieve().exhausted).toBe(false);
+    pool.owners.audit();
+  });
+
+  it('M66 M67: keeps no frame for merges, and looks up between two victims', () => {
+    const pool = open(512);
+    const vm = pool.owners.add({ source: pool.store, pages: 4096 });
+    // A tenth is twins: no multiple of a reserve, and not a chunk full of them.
+    for (let page = 0; page < 3500; page++) vm.fill(page, page % 5 === 0 ? 1 + Math.floor(page / 10) : 100_000 + page);
+    pool.reclaim.relieve();
+    expect(pool.fusion.merging.counts.merged).toBeGreaterThan(0);
+    expect([...pool.fusion.merging.heldFrames()]).toEqual([]);
+    expect(pool.count()).toBeGreaterThan(1);
+    pool.owners.audit();
+  });
+
+  it('M67 M72: stops when the pool closes, also in the middle', () => {
+    const pool = open();
+    pool.add(1, 4040);
+    pool.owners.away = true;
+    pool.owners.stopped = true;
+    expect(pool.reclaim.relieve().won).toBe(0);
+  });
+
+  it('M67: what is free in whole chunks grows by what is given up', () => {
+    const pool = open();
+    pool.add(1, 4040);
+    const before = pool.host.words[EMPTY_FRAMES];
+    pool.reclaim.relieve();
+    expect(pool.watermarks.free).toBeGreaterThan(before);
   });
 });

@@ -8,13 +8,14 @@
  * that, only what costs it nothing may go (zeros, and pages that others have too), and what the guest gives back itself.
  */
 import type { HostMemory } from '../host-memory/index.ts';
+import type { Compaction } from '../page-fusion/compaction.ts';
 import type { Fusion } from '../page-fusion/fusion.ts';
 import { NOMINATION } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
 import { ageVm, livingVms, visitLeaves } from '../vm/vm-survey.ts';
 import type { Costs, Way } from './costs.ts';
 import { entitlements } from './entitlement.ts';
-import { claimOf, isAboveMaximum, spareFrames, trimmedTo } from './limits.ts';
+import { claimOf, isAboveMaximum, spareFrames, trimmedTo, weighViews } from './limits.ts';
 import type { Parking, ParkingCounts } from './parking.ts';
 import type { Watermarks } from './watermarks.ts';
 
@@ -53,11 +54,12 @@ export interface ReclaimOptions {
   readonly parking: Parking;
   readonly costs: Costs;
   readonly watermarks: Watermarks;
+  readonly compaction: Compaction;
   readonly stopped: () => boolean;
   /** Told what was done, for `top` and events. */
   readonly decided: (life: number, way: Way, pages: number, reason: string) => void;
-  /** Pages of images that no VM maps any more; how many were freed. */
-  readonly releaseUnmapped: () => number;
+  /** Called again and again between two victims: frees what needs no owner, and hears what is new. */
+  readonly between: () => void;
 }
 
 export class Reclaim {
@@ -71,17 +73,22 @@ export class Reclaim {
 
   /** Works until the high mark is reached, or there is nothing to be had. */
   relieve(): Relief {
-    const { watermarks, stopped } = this.#options;
+    const { watermarks, stopped, fusion, compaction, between } = this.#options;
     const before = watermarks.free;
-    this.#options.releaseUnmapped();
     const spent = new Set<number>();
-    while (watermarks.missing > 0 && !stopped()) {
-      const victim = this.#victims().find(({ life }) => !spent.has(life));
-      if (victim === undefined) return { won: watermarks.free - before, exhausted: true };
-      if (!this.#squeeze(this.#relief(victim))) spent.add(victim.life);
-      this.#options.releaseUnmapped();
+    let exhausted = false;
+    between();
+    while (watermarks.missing > 0 && !exhausted && !stopped()) {
+      // Whole chunks are what everybody can use; those that frames are won in are sparse at first.
+      const { free } = watermarks;
+      if (compaction.run(true) > 0 && watermarks.free > free) continue;
+      const [victim] = this.#victims(spent);
+      if (victim === undefined) exhausted = true;
+      else if (!this.#squeeze(this.#relief(victim))) spent.add(victim.life);
+      between();
     }
-    return { won: watermarks.free - before, exhausted: false };
+    fusion.merging.releaseReserves();
+    return { won: watermarks.free - before, exhausted };
   }
 
   /** Some VM is above its maximum. */
@@ -92,12 +99,12 @@ export class Reclaim {
 
   /** Takes from each VM what it has beyond its maximum, as far as that can be had now. A short pool goes first. */
   trim(): void {
-    const { host, watermarks, stopped, releaseUnmapped } = this.#options;
+    const { host, watermarks, stopped, between } = this.#options;
     for (const life of livingVms(host)) {
       if (watermarks.missing > 0 || stopped()) return;
       if (isAboveMaximum(claimOf(host, life))) this.#squeeze(this.#trimming(life));
     }
-    releaseUnmapped();
+    between();
   }
 
   #relief({ life, over }: Victim): Demand {
@@ -121,14 +128,19 @@ export class Reclaim {
   }
 
   /**
-   * Who has more than its entitlement, should as much be free as the high mark wants; those above
-   * their maximum first, then those with most beyond it, by weight.
+   * Who has more than its entitlement, should as much be free as the high mark wants; those above their maximum first, then those with most beyond
+   * it, by weight. `spent` have nothing to give now, so the others make up for them.
    */
-  #victims(): Victim[] {
+  #victims(spent: ReadonlySet<number>): Victim[] {
     const { host, watermarks } = this.#options;
-    const lives = livingVms(host);
-    for (const life of this.#hands.keys()) if (!lives.includes(life)) this.#hands.delete(life);
-    const claims = lives.map((life) => claimOf(host, life));
+    const all = livingVms(host);
+    for (const life of this.#hands.keys()) if (!all.includes(life)) this.#hands.delete(life);
+    const lives = all.filter((life) => !spent.has(life));
+    const claims = weighViews(
+      host,
+      all,
+      lives.map((life) => claimOf(host, life)),
+    );
     const used = claims.reduce((sum, claim) => sum + claim.used, 0);
     const entitled = entitlements(claims, Math.max(0, used - watermarks.missing));
     return lives

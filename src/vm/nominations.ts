@@ -31,6 +31,8 @@ export const NOMINATION = {
   balloon: 9,
   /** Give handy frames back. */
   giveHandyBack: 10,
+  /** As shareFurther, for a page that is a view already: of an equal frame in a sparse chunk. */
+  replace: 11,
 } as const;
 export type NominationKind = (typeof NOMINATION)[keyof typeof NOMINATION];
 
@@ -53,12 +55,19 @@ const SLOT_WORDS = 8;
 const SLOTS = 1024;
 const SUBMITTED = 0;
 const COMPLETED = 16;
+/** Not 0: the thread has died, and nobody will carry anything out any more. */
+const CLOSED = 24;
 const SLOTS_START = 32;
 
 /** A VM's slot and life in one word. */
 export const vmOfLife = (life: number): number => life & 0xff;
 
 export const createNominations = (): SharedArrayBuffer => new SharedArrayBuffer((SLOTS_START + SLOTS * SLOT_WORDS) * 4);
+
+/** The thread of this ring has died: all that is and will be nominated to it is GONE. Main thread. */
+export function closeNominations(buffer: SharedArrayBuffer): void {
+  Atomics.store(new Int32Array(buffer), CLOSED, 1);
+}
 
 export interface Nomination {
   readonly kind: NominationKind;
@@ -104,14 +113,20 @@ export class NominationSender {
     Atomics.store(words, SUBMITTED, (submitted + 1) | 0);
   }
 
-  /** Calls back for each nomination that is done, in order: `words[at + N_…]`. How many. */
+  /** Calls back for each nomination that is done, in order: `words[at + N_…]`, which stay until it returns. How many. */
   takeBack(done: (words: Int32Array, at: number) => void): number {
-    const completed = Atomics.load(this.words, COMPLETED);
+    const { words } = this;
+    // First, so that what is completed is all that ever will be if it is closed.
+    const closed = Atomics.load(words, CLOSED) !== 0;
+    const completed = Atomics.load(words, COMPLETED);
+    const end = closed ? words[SUBMITTED] : completed;
     let count = 0;
-    for (; this.#takenBack !== completed; count++) {
+    for (; this.#takenBack !== end; count++) {
       const at = slotOf(this.#takenBack);
+      if (((completed - this.#takenBack) | 0) <= 0) words[at + N_OUTCOME] = NOMINATION_GONE;
+      done(words, at);
+      // Afterwards: who nominates in `done` must not get this slot.
       this.#takenBack = (this.#takenBack + 1) | 0;
-      done(this.words, at);
     }
     return count;
   }

@@ -16,7 +16,7 @@ import { ExhaustionWatch } from './exhaustion-watch.ts';
 import { changedLimits, checkLimits, NO_LIMITS } from './limits.ts';
 import { ManagerAccount } from './manager-account.ts';
 import { MemoryView, type SeenVm } from './memory-view.ts';
-import { createNominations } from './nominations.ts';
+import { closeNominations, createNominations } from './nominations.ts';
 import { PoolEvents } from './pool-events.ts';
 import { createRequestQueue, RequestSender } from './request-queue.ts';
 import type {
@@ -351,6 +351,8 @@ class ThreadPool implements OpenPool {
 
   /** A vCPU thread died of a bug of ours. Its VMs are lost and said to be; the others go on. */
   #onThreadLost(thread: Thread, error: unknown): void {
+    // Whoever waits for its answers waits no longer.
+    closeNominations(this.#nominations[this.#threads.indexOf(thread)] as SharedArrayBuffer);
     const reason = `its vCPU thread died: ${error instanceof Error ? error.message : String(error)}`;
     for (const [number, entry] of this.#entries) {
       if (entry.thread !== thread) continue;

@@ -31,7 +31,7 @@ export function livingVms(host: HostMemory): number[] {
 }
 
 /** The VM as it is now; null when it has gone. */
-export function surveyVm(host: HostMemory, life: number): SurveyedVm | null {
+function surveyVm(host: HostMemory, life: number): SurveyedVm | null {
   const account = host.vmEntry(vmOfLife(life));
   if (host.words[account + VM_STATE] !== VM_ALIVE || lifeOf(host, vmOfLife(life)) !== life) return null;
   return { life, domain: host.words[account + VM_DOMAIN], epoch: Atomics.load(host.words, account + VM_EPOCH) };

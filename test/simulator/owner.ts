@@ -41,7 +41,7 @@ import { CONTENTS, contentWord, type World } from './world.ts';
 
 /** Pages of each of the two ranges; each range has a leaf of its own. */
 const RANGE_PAGES = 10;
-export const PAGES = 2 * RANGE_PAGES;
+const PAGES = 2 * RANGE_PAGES;
 const RANGE_STARTS = [0x8000_0000, 0xc000_0000];
 const LEAF = 512;
 /** So many of the operations that one is chosen from are stores, the first ones. */

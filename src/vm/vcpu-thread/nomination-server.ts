@@ -103,6 +103,7 @@ function* stepsOf(memory: GuestMemory, words: Int32Array, at: number): Steps<boo
     case NOMINATION.shareFirst:
       return yield* shareFirstSteps(memory, nominated, target);
     case NOMINATION.shareFurther:
+    case NOMINATION.replace:
       return yield* shareFurtherSteps(memory, nominated, target, argument);
     case NOMINATION.park:
       return yield* parkSteps(memory, nominated, target);

@@ -218,9 +218,9 @@ describe('pages of images', () => {
   it('M62: a clean page of an image is dropped under its number, and mapped again with its neighbours when it is touched', () => {
     const { host, pages, io, cache, memory, value } = machine([image]);
     io.reads = bytes;
-    expect(cache.loadAll(image)).toBe('loading');
+    expect(cache.load(image)).toBe('loading');
     io.finish();
-    expect(memory.mapFileBacked(GFN * PAGE, cache.loadAll(image) as number[])).toBe('ok');
+    expect(memory.mapFileBacked(GFN * PAGE, cache.load(image) as number[])).toBe('ok');
     cache.poll();
     const drop = (i: number): boolean => {
       const at = entryOf(memory, memory.ranges.pageOf(GFN + i));
