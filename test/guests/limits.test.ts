@@ -19,7 +19,8 @@ describe('limits of a running guest', () => {
     const sums = [await sum(vm), await sum(other)];
     // The pool is not short.
     const otherUses = await usedBytes(other);
-    const maximum = (await usedBytes(vm)) - 5 * MIB;
+    const maximum = 24 * MIB;
+    expect(await usedBytes(vm)).toBeGreaterThan(maximum + 8 * MIB);
     expect(await vm.setLimits({ maximum })).toMatchObject({ minimumBytes: 0, shares: 100 });
     await until('it uses no more than its maximum', async () => (await usedBytes(vm)) <= maximum);
     expect(await usedBytes(other)).toBeGreaterThan(otherUses - 5 * MIB);
@@ -37,15 +38,21 @@ describe('limits of a running guest', () => {
   });
 
   it('M70: one that has no more than its minimum keeps it while others are squeezed, and may not be promised twice', async () => {
-    await using machines = await openMachines({ memory: '80M', worker: { cpuShare: 1, quietMs: 200, targetMs: 60_000 } });
+    await using machines = await openMachines({ memory: '76M', worker: { cpuShare: 1, quietMs: 200, targetMs: 60_000 } });
     const [kept, other] = (await machines.boot(2, '128M')) as [Vm, Vm];
     await kept.exec('seq 1 1000000 >/tmp/numbers');
     const keptSum = await sum(kept);
-    const minimum = Math.floor((await usedBytes(kept)) / MIB) * MIB;
+    const minimum = await usedBytes(kept);
     await kept.setLimits({ minimum });
+    const before = await kept.memory();
+    const taken = async (): Promise<number> => {
+      const { manager } = await machines.host.memory();
+      return manager.compressedPages + manager.droppedPages;
+    };
+    const takenBefore = await taken();
     await expect(other.setLimits({ minimum: '110M' })).rejects.toMatchObject({ code: 'no-memory' });
     let least = Number.POSITIVE_INFINITY;
-    const writing = other.exec('seq 1 4000000 >/tmp/numbers');
+    const writing = other.exec('seq 1 2000000 >/tmp/numbers');
     let isWriting = true;
     void writing.finally(() => {
       isWriting = false;
@@ -55,11 +62,11 @@ describe('limits of a running guest', () => {
       least = Math.min(least, await usedBytes(kept));
     }
     expect((await writing).exitCode).toBe(0);
-    expect((await machines.host.memory()).manager.compressedPages).toBeGreaterThan(0);
+    expect(await taken()).toBeGreaterThan(takenBefore);
     // What its kernel frees by itself is no loss.
-    const { returnedBytes } = await kept.memory();
-    expect(least).toBeGreaterThanOrEqual(minimum - returnedBytes);
-    expect((await kept.memory()).absentBytes).toBe(0);
+    const { returnedBytes, absentBytes } = await kept.memory();
+    expect(least).toBeGreaterThanOrEqual(minimum - (returnedBytes - before.returnedBytes));
+    expect(absentBytes).toBeLessThanOrEqual(before.absentBytes);
     expect(await sum(kept)).toBe(keptSum);
   });
 
