@@ -1,10 +1,10 @@
 /**
- * The memory worker as benchmarks see it: its counters, the options that only it reads, and waiting for it.
+ * The memory worker as benchmarks see it: its counters, its switch, and waiting for it.
  *
  * A build without one has no counters: they are then null, what is computed from them is NaN, and every bar on it is missed.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { CreateOptions, Host, PoolMemory } from '../src/host/index.ts';
+import type { Host, PoolMemory } from '../src/host/index.ts';
 
 /** Totals since the pool was opened, but `storeBytes`, `storeFrames` and `swapBytes`, which are of now. */
 export interface ManagerCounters {
@@ -27,14 +27,6 @@ export interface ManagerCounters {
   readonly passes: number;
 }
 
-export interface OverCommitVmOptions {
-  readonly minimum?: string;
-  readonly maximum?: string;
-  readonly shares?: number;
-}
-
-export const vmOptions = (options: CreateOptions & OverCommitVmOptions): CreateOptions => options;
-
 /** Its counters, or null in a build without it. */
 export async function managerCounters(host: Host): Promise<ManagerCounters | null> {
   const memory: PoolMemory & { readonly manager?: ManagerCounters } = await host.memory();
@@ -52,12 +44,9 @@ export function counted(from: ManagerCounters | null, to: ManagerCounters | null
 export const bytesPerCpuSecond = (work: ManagerCounters | null): number =>
   work ? (work.scannedBytes + work.comparedBytes) / (work.cpuMs / 1000) : Number.NaN;
 
-/** Stops the worker from looking for equal and zero pages, or lets it go on. False in a build that cannot. */
-export async function setFusion(host: Host, enabled: boolean): Promise<boolean> {
-  const settable = host as Host & { configure?(settings: { readonly fusion: boolean }): Promise<void> };
-  if (settable.configure === undefined) return false;
-  await settable.configure({ fusion: enabled });
-  return true;
+/** Stops the worker from looking for equal and zero pages, or lets it go on. */
+export async function setFusion(host: Host, enabled: boolean): Promise<void> {
+  await host.configure({ fusion: enabled });
 }
 
 /** How long a build without a worker is given where one would be waited for, ms. */

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Host, type Vm } from '../../src/host/index.ts';
 import { install } from '../../test/guests/guest-programs.ts';
-import { managerCounters, vmOptions } from '../memory-worker.ts';
+import { managerCounters } from '../memory-worker.ts';
 import { median } from '../statistics.ts';
 import type { Part } from './part.ts';
 
@@ -31,7 +31,7 @@ export const shares: Part = async () => {
   const host = await Host.open({ memory: `${POOL_MIB}M`, swap: { size: '1G' } });
   try {
     const run = (name: string, share: number): Promise<Vm> =>
-      host.run(vmOptions({ image: 'debian-mini', memory: '256M', name, shares: share, minimum: `${MINIMUM_MIB}M` }));
+      host.run({ image: 'debian-mini', memory: '256M', name, shares: share, minimum: `${MINIMUM_MIB}M` });
     const vms = [await run('two', RATIO * 100), await run('one', 100)] as const;
     for (const vm of vms) await install(vm, 'churn');
     const stop = new AbortController();

@@ -93,6 +93,8 @@ export class MemoryWorker {
   #ownersUs = 0;
   #ownersWord = 0;
   #passes = 0;
+  /** What `changes` of the settings said last. */
+  #changes: number;
   #inUseAtPass = 0;
   /** When a pass is due, ms. */
   #nextPass = 0;
@@ -107,6 +109,7 @@ export class MemoryWorker {
     this.#receive = receive;
     this.#send = send;
     this.#settings = settings;
+    this.#changes = settings.changes;
     this.#storeTable = store.table;
     this.#store = new StoreWriter({ host, table: store.table, ...(store.swap && { swap: new SwapFileDevice(store.swap) }) });
     this.#nominator = new Nominator(host, nominations, () => settings.stopped);
@@ -201,10 +204,12 @@ export class MemoryWorker {
     return frameCount - Atomics.load(words, FREE_FRAMES) - Atomics.load(words, RELEASING_FRAMES);
   }
 
-  /** When the next pass begins: sooner if much has come since the last one. */
+  /** When the next pass begins: sooner if much has come since the last one, or other settings hold. */
   #dueAt(now: number): number {
     const grown = this.#inUse - this.#inUseAtPass;
-    if (grown > Math.max(256, this.#host.frameCount * GROWTH_SHARE)) {
+    const { changes } = this.#settings;
+    if (changes !== this.#changes || grown > Math.max(256, this.#host.frameCount * GROWTH_SHARE)) {
+      this.#changes = changes;
       this.#pace.hurry();
       this.#nextPass = Math.min(this.#nextPass, now + this.#settings.targetMs);
       this.#inUseAtPass = this.#inUse;

@@ -17,6 +17,8 @@ export const DEFAULT_SETTINGS: MemoryWorkerSettings = { cpuShare: 0.25, targetMs
 const WORDS = { cpuShare: 0, targetMs: 1, quietMs: 2, fusion: 4 } as const satisfies Record<keyof MemoryWorkerSettings, number>;
 /** Not 0: the pool closes. */
 const STOP = 3;
+/** Grows with each change. */
+const CHANGES = 5;
 const SHARE_UNIT = 1_000_000;
 
 /** Least and most of each number. */
@@ -41,6 +43,12 @@ export class SharedSettings implements MemoryWorkerSettings {
     if (settings.targetMs !== undefined) Atomics.store(this.#words, WORDS.targetMs, settings.targetMs);
     if (settings.fusion !== undefined) Atomics.store(this.#words, WORDS.fusion, settings.fusion ? 1 : 0);
     if (settings.quietMs !== undefined) Atomics.store(this.#words, WORDS.quietMs, settings.quietMs);
+    Atomics.add(this.#words, CHANGES, 1);
+  }
+
+  /** Another number: something was set. */
+  get changes(): number {
+    return Atomics.load(this.#words, CHANGES);
   }
 
   get fusion(): boolean {
