@@ -22,6 +22,8 @@ export const TABLES_START = THREAD_BLOCKS + MAX_THREADS * THREAD_BLOCK_SIZE;
 
 /** Bytes of one thread's scratch area: whole frames that no table knows, for pages on their way in and out. Untouched ones cost nothing. */
 export const SCRATCH_BYTES = 0x4_0000;
+/** The last page of a vCPU thread's area, where stored pages that lie in two are joined; those before are bounce frames for the swap file. */
+export const SCRATCH_JOIN = SCRATCH_BYTES - 0x1000;
 
 /** Bytes of one frame table entry. */
 export const FRAME_ENTRY_SIZE = 16;

@@ -11,25 +11,13 @@ import { PAGE_SIZE } from '../base/numbers.ts';
 import { type HostMemory, STORE_DOMAIN } from '../host-memory/index.ts';
 import { allocateSharedSteps, releaseManySteps } from '../host-memory/shared-frames.ts';
 import type { Steps } from '../host-memory/steps.ts';
+import { OBJECT_BYTES, OBJECTS_PER_FRAME } from './object-sizes.ts';
 import { PLACE_UNIT } from './store-table.ts';
-
-/** Bytes of an object, by class: as many as 64, 42, 32 … 2 objects to a frame leave each, in whole units. */
-const OBJECT_BYTES = [
-  64, 96, 128, 160, 192, 224, 256, 288, 304, 336, 368, 400, 448, 512, 576, 672, 816, 1024, 1360, 2048,
-] as const;
-/** A page that does not get this small is kept elsewhere. */
-export const OBJECT_BYTES_MAX = 2048;
 
 const UNITS_PER_FRAME = PAGE_SIZE / PLACE_UNIT;
 /** Frames of a class are listed by how full they are, in quarters; full ones in no list. */
 const QUARTERS = 4;
 const NO_LIST = 255;
-
-/** The class of the smallest object that holds so many bytes. */
-const CLASS_OF_UNITS = Uint8Array.from({ length: OBJECT_BYTES_MAX / PLACE_UNIT + 1 }, (_, units) =>
-  OBJECT_BYTES.findIndex((bytes) => bytes >= units * PLACE_UNIT),
-);
-const OBJECTS_PER_FRAME = OBJECT_BYTES.map((bytes) => Math.floor(PAGE_SIZE / bytes));
 
 export class ObjectFrames {
   readonly #host: HostMemory;
@@ -56,9 +44,8 @@ export class ObjectFrames {
     this.#previous = new Int32Array(host.frameCount);
   }
 
-  /** The place (address in units) of a new object that holds `length` bytes; 0 when no frame is to be had. */
-  *takeSteps(length: number): Steps<number> {
-    const kind = CLASS_OF_UNITS[Math.ceil(length / PLACE_UNIT)];
+  /** The place (address in units) of a new object of this class; 0 when no frame is to be had. */
+  *takeSteps(kind: number): Steps<number> {
     let index = this.#fullest(kind);
     if (index < 0) {
       // What is stored frees a whole frame for each part of this one, so it may take the last there are.

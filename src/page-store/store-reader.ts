@@ -2,19 +2,23 @@
  * The reading side of the page store: each vCPU thread has one. It decompresses a page straight into a frame, says where in the swap file a
  * page lies, and frees slots of its VMs' pages.
  *
- * Whoever calls for a slot has a page entry that names it, so the slot is there; but a compressed page may move to the swap file at any
+ * Whoever calls for a slot has a page entry that names it, and with it a reference, so the slot is there; but a compressed page may move to the swap file at any
  * moment, and what was read of it meanwhile does not count.
  */
 import { assert, InvariantError } from '../base/assert.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 import type { Steps } from '../host-memory/steps.ts';
+import { SCRATCH_BYTES, SCRATCH_JOIN } from '../layout/arena.ts';
 import { checksumOf } from './checksum.ts';
 import { type PageCodec, pageCodec } from './codec.ts';
+import { joinSteps } from './join.ts';
 import * as t from './store-table.ts';
 
 export interface StoreReaderOptions {
   readonly host: HostMemory;
   readonly table: SharedArrayBuffer;
+  /** The vCPU thread, in whose scratch area pages are joined. */
+  readonly thread: number;
   readonly codec?: PageCodec;
 }
 
@@ -22,11 +26,13 @@ export class StoreReader {
   readonly #host: HostMemory;
   readonly #words: Int32Array;
   readonly #codec: PageCodec;
+  readonly #join: number;
 
-  constructor({ host, table, codec }: StoreReaderOptions) {
+  constructor({ host, table, thread, codec }: StoreReaderOptions) {
     this.#host = host;
     this.#words = new Int32Array(table);
     this.#codec = codec ?? pageCodec(host, 0);
+    this.#join = host.map.scratch + thread * SCRATCH_BYTES + SCRATCH_JOIN;
   }
 
   /** The page's block in the swap file, where it stays; -1 while it is compressed in the arena. */
@@ -48,7 +54,8 @@ export class StoreReader {
     if (t.kindOf(where) !== t.COMPRESSED) return false;
     const length = this.#words[at + t.SLOT_LENGTH];
     yield 'store:read';
-    const whole = this.#codec.decompress(t.placeOf(where) * t.PLACE_UNIT, length, frame);
+    const from = yield* joinSteps(this.#host, this.#words, at, where, this.#join);
+    const whole = this.#codec.decompress(from, length, frame);
     yield 'store:look-again';
     if (Atomics.load(this.#words, at) !== where) return false;
     // The frame is what was put, or the arena is damaged: a VM must not go on with that.
@@ -69,13 +76,15 @@ export class StoreReader {
     Atomics.add(this.#words, t.UNREADABLE_TOTAL, 1);
   }
 
-  /** No page entry names the slot any more. */
+  /** A page entry does not name the slot any more. */
   free(handle: number): void {
     this.#host.run(this.freeSteps(handle));
   }
 
   *freeSteps(handle: number): Steps<void> {
     const slot = t.slotOfHandle(handle);
+    yield 'store:drop';
+    if (!t.dropReference(this.#words, slot)) return;
     const link = t.slotWord(slot) + t.SLOT_LINK;
     for (;;) {
       yield 'store:free';

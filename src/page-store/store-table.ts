@@ -1,17 +1,21 @@
 /**
  * The page store as all threads see it: one shared buffer that says where each stored page is.
  *
- * The header has counters, then four words follow for each slot:
+ * The header has counters, then six words follow for each slot:
  *
  *   word 0   where: FREE, COMPRESSED · place in the arena, or SWAPPED · block of the swap file: one atomic word
  *   word 1   bytes of the compressed page
  *   word 2   checksum of the page's bytes; right from before word 0 says SWAPPED
  *   word 3   link in the list of freed slots, or among the free ones
+ *   word 4   place of the compressed page's second object, if its length says that it lies in two (object-sizes.ts)
+ *   word 5   references: page entries that are `Absent` under the slot, or may become so; 0 from when the last of them is gone
  *
- * The memory worker is the only writer of words 0 to 2. A page entry that is `Absent` under a slot keeps the slot: only the entry's owner
- * frees it, by pushing it on the list in the header. Meanwhile the page may move once, from COMPRESSED to SWAPPED; so whoever has read
- * compressed bytes looks at word 0 again, and what it read counts only if that is still the same.
+ * The memory worker is the only writer of words 0 to 2 and 4, and the only one that adds references, never to a slot that has none. Each page
+ * entry keeps the slot, until its owner gives up its reference; whose was the last, pushes the slot on the list in the header. Meanwhile the page
+ * may move once, from COMPRESSED to SWAPPED; so whoever has read compressed bytes looks at word 0 again, and what it read counts only if that
+ * is still the same.
  */
+import { assert } from '../base/assert.ts';
 import { ShoalError } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 
@@ -43,10 +47,12 @@ export const SWAPPED_IN_TOTAL = 17;
 export const UNREADABLE_TOTAL = 18;
 const HEADER_WORDS = 32;
 
-const SLOT_WORDS = 4;
+const SLOT_WORDS = 6;
 export const SLOT_LENGTH = 1;
 export const SLOT_CHECKSUM = 2;
 export const SLOT_LINK = 3;
+export const SLOT_SECOND = 4;
+export const SLOT_REFERENCES = 5;
 
 /** Word index of a slot. */
 export const slotWord = (slot: number): number => HEADER_WORDS + slot * SLOT_WORDS;
@@ -63,6 +69,13 @@ export const placeOf = (where: number): number => where & PLACE_MASK;
 export const whereWord = (kind: number, place: number): number => (kind << KIND_SHIFT) | place;
 /** Objects lie at multiples of this many bytes, so that a place in 4 GiB fits a word with the kind. */
 export const PLACE_UNIT = 16;
+
+/** Gives up a reference that the caller has. True: it was the last, and the slot is the caller's to hand back. */
+export function dropReference(words: Int32Array, slot: number): boolean {
+  const before = Atomics.sub(words, slotWord(slot) + SLOT_REFERENCES, 1);
+  assert(before > 0, `slot ${slot} of the page store is freed twice`);
+  return before === 1;
+}
 
 /** How many pages a swap file of so many bytes holds. @throws ShoalError `bad-argument` */
 export function swapBlocksOf(bytes: number): number {

@@ -4,7 +4,8 @@
  *
  * The way of a page: `put…` gives a handle; the page is nominated to be parked under it; its owner looks whether the page is still what
  * was put. If so, the slot is the owner's and comes back by the list of freed slots; if not, the caller discards the handle.
- * What is put may change while it is read. That makes no harm, for the owner then refuses.
+ * What is put may change while it is read. That makes no harm, for the owner then refuses. Equal pages of several owners may have one slot: each
+ * of them has a reference, and so has the caller until it knows that they have theirs.
  *
  * Not for which pages are worth it, nor when to stop: reclaim's policy.
  */
@@ -16,7 +17,9 @@ import type { Steps } from '../host-memory/steps.ts';
 import { SCRATCH_BYTES } from '../layout/arena.ts';
 import { checksumOf } from './checksum.ts';
 import { type PageCodec, pageCodec } from './codec.ts';
-import { OBJECT_BYTES_MAX, ObjectFrames } from './object-frames.ts';
+import { joinSteps } from './join.ts';
+import { ObjectFrames } from './object-frames.ts';
+import { firstBytesOf, firstClassOf, frameShareOf, STORED_BYTES_MAX, secondClassOf } from './object-sizes.ts';
 import * as t from './store-table.ts';
 import { SwapBlocks } from './swap-blocks.ts';
 import type { SwapDevice } from './swap-file.ts';
@@ -31,9 +34,13 @@ export interface StoreWriterOptions {
 
 /** Pages that one write takes to the swap file. */
 const RUN_PAGES = 16;
-/** In the worker's scratch area: frames of pages on their way to the swap file, then the output of a compression and its table. */
+/**
+ * In the worker's scratch area: frames of pages on their way to the swap file, then the output of a compression, a page where two objects are joined,
+ * and the compression's table.
+ */
 const OUTPUT = RUN_PAGES * PAGE_SIZE;
-const TABLE = OUTPUT + PAGE_SIZE;
+const JOIN = OUTPUT + PAGE_SIZE;
+const TABLE = JOIN + PAGE_SIZE;
 /** The rest of the area is others'. */
 const STORE_SCRATCH_BYTES = TABLE + COMPRESS_SCRATCH_BYTES;
 
@@ -77,26 +84,52 @@ export class StoreWriter {
   }
 
   *putCompressedSteps(frame: number): Steps<number> {
-    const length = this.#codec.compress(frame, this.#scratch + OUTPUT, OBJECT_BYTES_MAX);
+    const length = this.#codec.compress(frame, this.#scratch + OUTPUT, STORED_BYTES_MAX);
     const slot = length === 0 ? NONE : this.#takeSlot();
-    const place = slot === NONE ? 0 : yield* this.#objects.takeSteps(length);
-    if (place === 0) {
+    const where = slot === NONE ? t.FREE : yield* this.#placeSteps(slot, length);
+    if (where === t.FREE) {
       if (slot !== NONE) this.#giveSlot(slot);
       this.#add(t.REFUSED_TOTAL, 1);
       return 0;
     }
-    const output = this.#scratch + OUTPUT;
-    this.#host.bytes.copyWithin(place * t.PLACE_UNIT, output, output + length);
-    const at = t.slotWord(slot);
-    this.#words[at + t.SLOT_LENGTH] = length;
     yield 'store:publish';
-    Atomics.store(this.#words, at, t.whereWord(t.COMPRESSED, place));
+    this.#publish(slot, where);
     this.#append(slot);
     this.#add(t.COMPRESSED_PAGES, 1);
     this.#add(t.COMPRESSED_BYTES, length);
     this.#add(t.COMPRESSED_TOTAL, 1);
     Atomics.store(this.#words, t.STORE_FRAMES, this.#objects.frames);
     return t.handleOfSlot(slot);
+  }
+
+  /** Puts the output, so many bytes, into objects. What the slot's first word is to be; FREE when there is no frame for them. */
+  *#placeSteps(slot: number, length: number): Steps<number> {
+    const { bytes } = this.#host;
+    const output = this.#scratch + OUTPUT;
+    const middle = firstBytesOf(length);
+    const place = yield* this.#objects.takeSteps(firstClassOf(length));
+    if (place === 0) return t.FREE;
+    let second = 0;
+    if (secondClassOf(length) >= 0) {
+      second = yield* this.#objects.takeSteps(secondClassOf(length));
+      if (second === 0) {
+        yield* this.#objects.giveSteps(place);
+        return t.FREE;
+      }
+      bytes.copyWithin(second * t.PLACE_UNIT, output + middle, output + length);
+    }
+    bytes.copyWithin(place * t.PLACE_UNIT, output, output + middle);
+    const at = t.slotWord(slot);
+    this.#words[at + t.SLOT_LENGTH] = length;
+    this.#words[at + t.SLOT_SECOND] = second;
+    return t.whereWord(t.COMPRESSED, place);
+  }
+
+  /** From here on the slot is there, with one reference. */
+  #publish(slot: number, where: number): void {
+    const at = t.slotWord(slot);
+    Atomics.store(this.#words, at + t.SLOT_REFERENCES, 1);
+    Atomics.store(this.#words, at, where);
   }
 
   /** Writes the frame's bytes to the swap file. 0: there is none, or it is full. */
@@ -148,13 +181,14 @@ export class StoreWriter {
       const length = words[t.slotWord(slot) + t.SLOT_LENGTH];
       const frame = this.#scratch / PAGE_SIZE + whole.length;
       if (t.kindOf(where) !== t.COMPRESSED) continue;
+      const from = yield* this.#joinSteps(slot, where);
       // What was put while its owner wrote it need not be a page: it will be discarded.
-      if (this.#codec.decompress(t.placeOf(where) * t.PLACE_UNIT, length, frame)) whole.push(slot);
+      if (this.#codec.decompress(from, length, frame)) whole.push(slot);
     }
     const batch = whole.length === 0 ? [] : this.#writeRun(whole.map((_, i) => this.#scratch / PAGE_SIZE + i));
     for (const [i, { block, checksum }] of batch.entries()) {
       const at = t.slotWord(whole[i]);
-      const place = t.placeOf(words[at]);
+      const before = words[at];
       words[at + t.SLOT_CHECKSUM] = checksum;
       yield 'store:swap';
       // From here on readers go to the file; one that is at the compressed bytes finds out when it looks again.
@@ -162,17 +196,72 @@ export class StoreWriter {
       this.#uncount(whole[i]);
       this.#add(t.SWAPPED_PAGES, 1);
       yield 'store:swapped';
-      yield* this.#objects.giveSteps(place);
+      yield* this.#giveObjectsSteps(whole[i], before);
     }
-    Atomics.store(words, t.STORE_FRAMES, this.#objects.frames);
     return batch.length;
+  }
+
+  *#joinSteps(slot: number, where: number): Steps<number> {
+    return yield* joinSteps(this.#host, this.#words, t.slotWord(slot), where, this.#scratch + JOIN);
+  }
+
+  /** Nobody reads the slot's compressed page any more, or who does finds out. `where`: its first word while it was one. */
+  *#giveObjectsSteps(slot: number, where: number): Steps<void> {
+    const at = t.slotWord(slot);
+    yield* this.#objects.giveSteps(t.placeOf(where));
+    if (secondClassOf(this.#words[at + t.SLOT_LENGTH]) >= 0) yield* this.#objects.giveSteps(this.#words[at + t.SLOT_SECOND]);
+    Atomics.store(this.#words, t.STORE_FRAMES, this.#objects.frames);
+  }
+
+  // ---- one slot for several owners ----
+
+  /** One more page may become absent under the handle: it, or the caller, gives up a reference of its own. False: the slot is on its way out. */
+  addReference(handle: number): boolean {
+    return this.#host.run(this.addReferenceSteps(handle));
+  }
+
+  *addReferenceSteps(handle: number): Steps<boolean> {
+    const references = t.slotWord(t.slotOfHandle(handle)) + t.SLOT_REFERENCES;
+    for (;;) {
+      yield 'store:add-reference';
+      const before = Atomics.load(this.#words, references);
+      if (before === 0) return false;
+      yield 'store:add-reference-swap';
+      if (Atomics.compareExchange(this.#words, references, before, before + 1) === before) return true;
+    }
+  }
+
+  /** Does the frame, which does not change meanwhile, hold what is under this handle, of which the caller has a reference? May read the swap file. */
+  holds(handle: number, frame: number): boolean {
+    return this.#host.run(this.#holdsSteps(t.slotOfHandle(handle), frame));
+  }
+
+  *#holdsSteps(slot: number, frame: number): Steps<boolean> {
+    const at = t.slotWord(slot);
+    const where = this.#words[at];
+    const copy = this.#scratch / PAGE_SIZE;
+    if (t.kindOf(where) === t.SWAPPED) {
+      const page = new Uint8Array(this.#host.memory.buffer, this.#scratch, PAGE_SIZE);
+      if (this.#words[at + t.SLOT_CHECKSUM] !== checksumOf(this.#host.words, frame)) return false;
+      if (this.#swap?.read(t.placeOf(where), page) !== true) return false;
+    } else {
+      const from = yield* this.#joinSteps(slot, where);
+      if (!this.#codec.decompress(from, this.#words[at + t.SLOT_LENGTH], copy)) return false;
+    }
+    return this.#host.kernels.sameFrames(copy, frame);
   }
 
   // ---- taking pages out ----
 
-  /** Forgets a page that was put and that no entry has come to name. */
+  /** Gives up a reference that no entry has come to name: with the last, the page is forgotten. */
   discard(handle: number): void {
-    this.#host.run(this.#freeSteps(t.slotOfHandle(handle)));
+    this.#host.run(this.discardSteps(handle));
+  }
+
+  *discardSteps(handle: number): Steps<void> {
+    yield 'store:drop';
+    const slot = t.slotOfHandle(handle);
+    if (t.dropReference(this.#words, slot)) yield* this.#freeSteps(slot);
   }
 
   /** Takes in what owners have freed; how many pages. */
@@ -203,8 +292,7 @@ export class StoreWriter {
     if (kind === t.COMPRESSED) {
       this.#uncount(slot);
       Atomics.store(this.#words, at, t.FREE);
-      yield* this.#objects.giveSteps(t.placeOf(where));
-      Atomics.store(this.#words, t.STORE_FRAMES, this.#objects.frames);
+      yield* this.#giveObjectsSteps(slot, where);
     } else {
       Atomics.store(this.#words, at, t.FREE);
       this.#blocks.give(t.placeOf(where));
@@ -214,10 +302,10 @@ export class StoreWriter {
     this.#giveSlot(slot);
   }
 
-  /** Bytes that the page takes in the arena: 0 for one that is in the swap file. */
+  /** Bytes that the page takes of frames of the arena, what its objects leave unused included: 0 for one that is in the swap file. */
   bytesOf(handle: number): number {
     const at = t.slotWord(t.slotOfHandle(handle));
-    return t.kindOf(this.#words[at]) === t.COMPRESSED ? this.#words[at + t.SLOT_LENGTH] : 0;
+    return t.kindOf(this.#words[at]) === t.COMPRESSED ? frameShareOf(this.#words[at + t.SLOT_LENGTH]) * PAGE_SIZE : 0;
   }
 
   /** Calls `visit` for every frame that the store has a reference of. For audits. */
@@ -257,7 +345,7 @@ export class StoreWriter {
     }
     const at = t.slotWord(slot);
     this.#words[at + t.SLOT_CHECKSUM] = checksum;
-    Atomics.store(this.#words, at, t.whereWord(t.SWAPPED, block));
+    this.#publish(slot, t.whereWord(t.SWAPPED, block));
     this.#add(t.SWAPPED_PAGES, 1);
     return t.handleOfSlot(slot);
   }

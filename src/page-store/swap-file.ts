@@ -5,7 +5,17 @@
  * By default it has no name once it is open, so whatever becomes of the host leaves nothing behind. One with a path of the user's choice is
  * visible there as PATH.PID while the host runs; what a dead host left goes when the next one opens the same path.
  */
-import { closeSync, constants, ftruncateSync, openSync, readdirSync, statfsSync, unlinkSync, writevSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statfsSync,
+  unlinkSync,
+  writevSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { ShoalError } from '../base/errors.ts';
@@ -41,6 +51,8 @@ export interface OpenSwapFile extends SwapFile {
 export interface SwapDevice {
   /** Writes pages into consecutive blocks. False: there is no room on the disk, and what those blocks hold is anything. */
   write(block: number, pages: readonly Uint8Array[]): boolean;
+  /** Fills `page` with what was written into the block. False: it cannot be read, and `page` is anything. */
+  read(block: number, page: Uint8Array): boolean;
   /** No block is used any more. */
   empty(): void;
 }
@@ -141,6 +153,14 @@ export class SwapFileDevice implements SwapDevice {
         if (written > 0) left = [left[0].subarray(written), ...left.slice(1)];
       }
       return true;
+    } catch {
+      return false;
+    }
+  }
+
+  read(block: number, page: Uint8Array): boolean {
+    try {
+      return readSync(this.#file, page, 0, PAGE_SIZE, block * PAGE_SIZE) === PAGE_SIZE;
     } catch {
       return false;
     }

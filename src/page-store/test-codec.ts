@@ -70,7 +70,9 @@ export class TestDisk implements SwapDevice {
     this.blocks.clear();
   }
 
-  read(host: HostMemory, block: number, frame: number): void {
-    host.bytes.set(this.blocks.get(block) as Uint8Array, frame * 4096);
+  read(block: number, page: Uint8Array): boolean {
+    const bytes = this.blocks.get(block);
+    if (bytes) page.set(bytes);
+    return bytes !== undefined;
   }
 }

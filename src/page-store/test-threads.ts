@@ -21,7 +21,7 @@ export interface Reading {
 
 function read({ memory, map, table, file, thread, queue, pages }: Reading): { wrong: number; moved: number } {
   const host = HostMemory.attach(memory, map);
-  const reader = new StoreReader({ host, table, codec: tailCodec(host) });
+  const reader = new StoreReader({ host, table, thread, codec: tailCodec(host) });
   const frame = (map.scratch + thread * SCRATCH_BYTES) / 4096;
   let wrong = 0;
   let moved = 0;

@@ -1,4 +1,4 @@
-/** M58: one thread puts pages and moves them on while two others fetch and free them. */
+/** M58, M73: one thread puts pages, hands some to two readers, and moves them on while those fetch and free them. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { QUEUE_CELLS, type Reading } from './test-threads.ts';
 const PAGES = 6000;
 const READERS = 2;
 
-it('M58: pages are right when they move to the swap file under their readers’ eyes, and no frame is lost', async () => {
+it('M58 M73: pages are right when they move to the swap file under their readers’ eyes, and no frame is lost', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'shoal-store-'));
   const swap = createSwapFile({ bytes: 2048 * 4096, path: join(directory, 'swap') });
   const host = storePool();
@@ -39,26 +39,36 @@ it('M58: pages are right when they move to the swap file under their readers’ 
   });
 
   const frame = (host.map.scratch + READERS * SCRATCH_BYTES + SCRATCH_BYTES / 2) / 4096;
-  for (let seed = 0; seed < PAGES; seed++) {
-    const { queue } = workers[seed % READERS];
-    const length = 1 + ((seed * 37) % 2000);
+  const put = (seed: number, length: number): number => {
     let handle = 0;
     while (handle === 0) {
       fillFrame(host, frame, seed, length);
       handle = seed % 8 === 7 ? writer.putSwapped(frame) : writer.putCompressed(frame);
       writer.collect();
     }
+    return handle;
+  };
+  let shared = 0;
+  let last = { handle: 0, seed: 0, length: 0 };
+  for (let count = 0; count < PAGES; count++) {
+    const { queue } = workers[count % READERS];
+    // Every third page is the one that another reader has just been given, if that is still there.
+    const again = count % 3 === 2 && writer.addReference(last.handle);
+    if (again) shared++;
+    else last = { handle: put(count, 1 + ((count * 37) % 3400)), seed: count, length: 1 + ((count * 37) % 3400) };
+    const { handle, seed, length } = last;
     const tail = queue[1];
     while (tail - Atomics.load(queue, 0) === QUEUE_CELLS) writer.moveOldestToSwap(3);
     const cell = 2 + (tail % QUEUE_CELLS) * 3;
     queue.set([handle, seed, length], cell);
     Atomics.store(queue, 1, tail + 1);
     Atomics.notify(queue, 1);
-    if (seed % 3 === 0) writer.moveOldestToSwap(1);
+    if (count % 3 === 0) writer.moveOldestToSwap(1);
   }
   const results = await Promise.all(workers.map(({ result }) => result));
   writer.collect();
 
+  expect(shared).toBeGreaterThan(0);
   expect(results.map(({ wrong }) => wrong)).toEqual([0, 0]);
   expect(storeCounters(table)).toMatchObject({ compressedPages: 0, swappedPages: 0, storeFrames: 0, unreadableTotal: 0 });
   expect(storeCounters(table).decompressedTotal + storeCounters(table).swappedInTotal).toBe(PAGES);

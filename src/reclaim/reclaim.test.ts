@@ -1,6 +1,6 @@
 /** Rules M67 to M69: a short pool, several guests, and what is taken of whom. */
 import { describe, expect, it } from 'vitest';
-import { PAGE, smallPool } from '../guest-memory/test-guest.ts';
+import { PAGE, RAM, smallPool } from '../guest-memory/test-guest.ts';
 import { EMPTY_FRAMES, VM_EPOCH, VM_MAXIMUM, VM_MINIMUM, VM_SHARES } from '../host-memory/tables.ts';
 import { Compaction } from '../page-fusion/compaction.ts';
 import { Fusion } from '../page-fusion/fusion.ts';
@@ -163,5 +163,31 @@ describe('relief', () => {
     const before = pool.host.words[EMPTY_FRAMES];
     pool.reclaim.relieve();
     expect(pool.watermarks.free).toBeGreaterThan(before);
+  });
+
+  it('M75: merged pages that nobody uses go when nothing else does', () => {
+    const pool = open();
+    const { host } = pool;
+    const twins = [pool.add(1, 0), pool.add(1, 0)] as [TestVm, TestVm];
+    const merged = host.allocateShared(0, 1900) ?? [];
+    for (const [page, frame] of merged.entries()) {
+      host.words.fill(1 + page, frame * 1024, (frame + 1) * 1024);
+      host.retainHeld(frame);
+      for (const { guest } of twins) guest.mapShared(RAM + page * PAGE, frame);
+    }
+    const safe = pool.add(50_000, 1600);
+    pool.account(safe, VM_MINIMUM, 4096);
+    while (pool.watermarks.missing === 0) safe.fill(has(safe), 90_000 + has(safe));
+    const had = has(safe);
+    expect(pool.reclaim.relieve().exhausted).toBe(false);
+    expect(pool.parking.counts.views).toBeGreaterThan(0);
+    expect([pool.watermarks.missing, has(safe)]).toEqual([0, had]);
+    pool.owners.audit();
+    for (const twin of twins)
+      for (let page = 0; page < 1900; page++) {
+        const handle = twin.guest.absentHandle(0x8_0000 + page);
+        const first = handle < 0 ? twin.first(page) : new Int32Array(pool.store.bytes(handle).buffer)[0];
+        if (first !== 1 + page) throw new Error(`page ${page} has changed`);
+      }
   });
 });

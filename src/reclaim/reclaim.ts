@@ -2,7 +2,8 @@
  * Reclaim: what is done when the pool runs short, and to VMs above their maximum at any time. Victims are those VMs above their maximum, then those
  * that have most beyond their entitlement; of each, what costs least for a byte goes first, from where the hand of its clock stands:
  *
- *   zeros and equal pages (page fusion) → the cheapest of: image pages, compression, swap file → the next cheapest … → age, and round again
+ *   zeros and equal pages (page fusion) → the cheapest of: image pages, compression, swap file → the next cheapest …
+ *     → views of frames that few have (they win with the last holder only) → age, and round again
  *
  * A page that was granted or written since it was aged survives the first round. Nobody is brought below its minimum: of a VM that has no more than
  * that, only what costs it nothing may go (zeros, and pages that others have too), and what the guest gives back itself.
@@ -156,10 +157,9 @@ export class Reclaim {
       .sort((a, b) => b.rank - a.rank || b.weighed - a.weighed);
   }
 
-  /** Frames that all ways have won so far: half of one for a page that is compressed. */
+  /** Frames that all ways have won so far. */
   get #won(): number {
-    const { dropped, compressed, swapped } = this.#options.parking.counts;
-    return dropped + compressed / 2 + swapped + this.#options.fusion.won;
+    return this.#options.parking.won + this.#options.fusion.won;
   }
 
   /** Takes of a VM what is missing. False: it has nothing to give now. */
@@ -170,6 +170,8 @@ export class Reclaim {
     for (let round = 0; round < ROUNDS; round++) {
       const ways = costs.order();
       for (let level = 1; level <= ways.length && demand.missing() > 0; level++) this.#goRound(demand, ways.slice(0, level));
+      // What wins by itself is gone.
+      if (demand.missing() > 0) this.#goRound(demand, ways, true);
       nominator.nominate({ kind: NOMINATION.giveHandyBack, vm: life });
       if (demand.missing() <= 0 || demand.most() <= 0) break;
       ageVm(host, nominator, life);
@@ -179,8 +181,8 @@ export class Reclaim {
     return this.#won > before;
   }
 
-  /** One round of the clock, or until enough is won. */
-  #goRound(demand: Demand, ways: readonly Way[]): void {
+  /** One round of the clock, or until enough is won; of `views` of merged frames only, or of all else. */
+  #goRound(demand: Demand, ways: readonly Way[], views = false): void {
     const { host, nominator, fusion, fuses, parking, stopped } = this.#options;
     const { life } = demand;
     const start = this.#hands.get(life) ?? 0;
@@ -190,7 +192,7 @@ export class Reclaim {
     while (demand.missing() > 0 && demand.most() > 0 && !stopped()) {
       const from = leaf;
       leaf = visitLeaves(host, life, from, 1, (vm, at, leafAt) => {
-        if (fuses()) fusion.visit(vm, at, leafAt);
+        if (!views && fuses()) fusion.visit(vm, at, leafAt);
         parking.collect(vm, at, leafAt);
       });
       if (leaf < 0) {
@@ -201,7 +203,8 @@ export class Reclaim {
       }
       // What was asked before is done then, and counts.
       if (!nominator.settle()) break;
-      parking.put(life, ways, demand.most());
+      if (views) parking.putViews(life, ways, demand.most());
+      else parking.put(life, ways, demand.most());
       if (!nominator.settle()) break;
       if (wrapped && leaf > start) break;
     }

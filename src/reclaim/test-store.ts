@@ -9,7 +9,7 @@ const STORE_HANDLE = 0x80_0000;
 
 export class TestStore implements ParkingStore, PageSource {
   readonly #host: HostMemory;
-  readonly #pages = new Map<number, { readonly bytes: Uint8Array; readonly size: number }>();
+  readonly #pages = new Map<number, { readonly bytes: Uint8Array; readonly size: number; references: number }>();
   readonly wanted: { readonly gfn: number; readonly handle: number }[] = [];
   /** Pages that find room, compressed and in the swap file. */
   room = { compressed: Number.POSITIVE_INFINITY, swapped: 0 };
@@ -41,12 +41,25 @@ export class TestStore implements ParkingStore, PageSource {
   }
 
   #put(frame: number, size: number): number {
-    this.#pages.set(++this.#next, { bytes: this.#host.bytes.slice(frame * PAGE, (frame + 1) * PAGE), size });
+    this.#pages.set(++this.#next, { bytes: this.#host.bytes.slice(frame * PAGE, (frame + 1) * PAGE), size, references: 1 });
     return this.#next;
   }
 
   discard(handle: number): void {
-    if (!this.#pages.delete(handle)) throw new Error(`handle ${handle} is freed twice`);
+    const page = this.#pages.get(handle);
+    if (page === undefined) throw new Error(`handle ${handle} is freed twice`);
+    if (--page.references === 0) this.#pages.delete(handle);
+  }
+
+  addReference(handle: number): boolean {
+    const page = this.#pages.get(handle);
+    if (page === undefined) return false;
+    page.references++;
+    return true;
+  }
+
+  holds(handle: number, frame: number): boolean {
+    return Buffer.compare(this.bytes(handle), this.#host.bytes.subarray(frame * PAGE, (frame + 1) * PAGE)) === 0;
   }
 
   bytesOf(handle: number): number {

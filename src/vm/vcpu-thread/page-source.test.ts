@@ -76,7 +76,7 @@ function machine(images: readonly SharedImage[] = []) {
     thread: 0,
     cache,
     images,
-    pages: { reader: new StoreReader({ host, table }), swap },
+    pages: { reader: new StoreReader({ host, table, thread: 0 }), swap },
     onUnreadable: (reason) => problems.push(reason),
   });
   const memory = GuestMemory.create(host, {

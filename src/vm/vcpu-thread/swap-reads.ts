@@ -5,7 +5,7 @@
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import { type IoClient, KIND_READ } from '../../disk/index.ts';
 import type { HostMemory } from '../../host-memory/index.ts';
-import { SCRATCH_BYTES } from '../../layout/arena.ts';
+import { SCRATCH_BYTES, SCRATCH_JOIN } from '../../layout/arena.ts';
 
 export interface SwapReadsOptions {
   readonly host: HostMemory;
@@ -24,7 +24,7 @@ export class SwapReads {
   constructor(options: SwapReadsOptions) {
     this.#options = options;
     const first = (options.host.map.scratch + options.thread * SCRATCH_BYTES) / PAGE_SIZE;
-    for (let frame = first; frame < first + SCRATCH_BYTES / PAGE_SIZE; frame++) this.#free.push(frame);
+    for (let frame = first; frame < first + SCRATCH_JOIN / PAGE_SIZE; frame++) this.#free.push(frame);
   }
 
   /** Frames that a read may have now. */

@@ -21,7 +21,7 @@ const hartThread = await HartThread.create(setup.memory, setup.map, setup.thread
 const io = new IoClient(setup.io);
 const cache = new PageCache({ frames: host, io });
 const pages = {
-  reader: new StoreReader({ host, table: setup.store.table }),
+  reader: new StoreReader({ host, table: setup.store.table, thread: setup.threadIndex }),
   swap: setup.store.swap && new SwapReads({ host, io, thread: setup.threadIndex, file: setup.store.swap.file }),
 };
 send({ kind: 'ready' });
