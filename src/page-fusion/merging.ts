@@ -83,21 +83,19 @@ export class Merging {
   /** A quiet page of this domain has the hash of `found`, a frame that the records find alive. False: there is no frame to merge into. */
   merge(page: QuietPage, domain: number, found: number): boolean {
     const records = this.#records;
-    const at = records.of(found);
-    if (records.kind[at] === RECORD_PENDING) {
+    const kind = records.kindOf(found);
+    if (kind === RECORD_PENDING) {
       this.#merges.get(found)?.waiting?.push(page);
       return true;
     }
-    if (records.kind[at] === RECORD_SHARED) {
-      this.#further(page, found, records.stamp[at]);
+    if (kind === RECORD_SHARED) {
+      this.#further(page, found, records.stampOf(found));
       return true;
     }
     const target = this.#takeReserve(domain);
     if (target === 0) return false;
-    const first = { vm: records.life[at], page: records.page[at], frame: found, stamp: records.stamp[at] };
-    records.set(target, RECORD_PENDING, records.hashLow[at], records.hashHigh[at], 0, 0, 0);
-    records.forget(found);
-    records.insert(target);
+    const first = { vm: records.lifeOf(found), page: records.pageOf(found), frame: found, stamp: records.stampOf(found) };
+    records.setPending(target, found);
     this.#merges.set(target, { domain, waiting: [page], generation: 0, open: 0 });
     this.#first(first, target);
     return true;
@@ -144,9 +142,7 @@ export class Merging {
       this.counts.merged++;
       this.#onMerged(words[at + N_VM], words[at + N_PAGE]);
       const generation = generationOf(this.#host, target);
-      const record = this.#records.of(target);
-      this.#records.kind[record] = RECORD_SHARED;
-      this.#records.stamp[record] = generation;
+      this.#records.setShared(target, generation);
       merge.waiting = null;
       merge.generation = generation;
       for (const page of waiting) this.#further(page, target, generation);

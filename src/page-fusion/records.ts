@@ -6,8 +6,17 @@
  *
  * Nothing here is the truth: who wants to act on it asks `live`, and the owner looks again.
  */
-import { isPageOf } from '../guest-memory/table-walk.ts';
-import { FRAME_SHARED, frameGeneration, frameReferences, frameState, REFERENCES_MAX } from '../host-memory/frame-entry.ts';
+import {
+  FRAME_OWNER,
+  FRAME_PAGE,
+  FRAME_PRIVATE,
+  FRAME_SHARED,
+  frameGeneration,
+  frameReferences,
+  frameState,
+  HOLDS_CODE,
+  REFERENCES_MAX,
+} from '../host-memory/frame-entry.ts';
 import { frameEntry, generationOf } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 import { vmOfLife } from '../vm/nominations.ts';
@@ -20,94 +29,144 @@ export const RECORD_SHARED = 2;
 /** A frame that the first of some equal pages is being copied into. */
 export const RECORD_PENDING = 3;
 
+/** Words of a record: two share a cache line, for frames are looked at in any order. */
+const RECORD_WORDS = 8;
+const KIND = 0;
+const HASH_LOW = 1;
+const HASH_HIGH = 2;
+/** Of a private page; of a shared frame its generation. */
+const STAMP = 3;
+const LIFE = 4;
+const PAGE = 5;
+
 export class FrameRecords {
   readonly #host: HostMemory;
-  readonly kind: Uint8Array;
-  readonly hashLow: Int32Array;
-  readonly hashHigh: Int32Array;
-  /** Of a private page; of a shared frame its generation. */
-  readonly stamp: Int32Array;
-  readonly life: Int32Array;
-  readonly page: Int32Array;
+  readonly #words: Int32Array;
   #index: Int32Array;
   #used = 0;
 
   constructor(host: HostMemory) {
     const { frameCount } = host;
     this.#host = host;
-    this.kind = new Uint8Array(frameCount);
-    this.hashLow = new Int32Array(frameCount);
-    this.hashHigh = new Int32Array(frameCount);
-    this.stamp = new Int32Array(frameCount);
-    this.life = new Int32Array(frameCount);
-    this.page = new Int32Array(frameCount);
+    this.#words = new Int32Array(frameCount * RECORD_WORDS);
     this.#index = new Int32Array(2 ** Math.ceil(Math.log2(frameCount * 2)));
   }
 
-  /** Number of the frame's record. */
-  of(frame: number): number {
-    return frame - this.#host.firstFrame;
+  #at(frame: number): number {
+    return (frame - this.#host.firstFrame) * RECORD_WORDS;
+  }
+
+  kindOf(frame: number): number {
+    return this.#words[this.#at(frame) + KIND];
+  }
+
+  hashLowOf(frame: number): number {
+    return this.#words[this.#at(frame) + HASH_LOW];
+  }
+
+  /** The stamp with which a private page was read; the generation of a shared frame. */
+  stampOf(frame: number): number {
+    return this.#words[this.#at(frame) + STAMP];
+  }
+
+  /** The page that a private frame was when it was read, slot and life of its VM first. */
+  lifeOf(frame: number): number {
+    return this.#words[this.#at(frame) + LIFE];
+  }
+
+  pageOf(frame: number): number {
+    return this.#words[this.#at(frame) + PAGE];
   }
 
   /** True when the page was read with this stamp, and so its hash is known. */
   knows(frame: number, life: number, page: number, stamp: number): boolean {
-    const at = frame - this.#host.firstFrame;
-    return this.kind[at] === RECORD_PRIVATE && this.stamp[at] === stamp && this.page[at] === page && this.life[at] === life;
+    const words = this.#words;
+    const at = this.#at(frame);
+    return (
+      words[at + KIND] === RECORD_PRIVATE && words[at + STAMP] === stamp && words[at + PAGE] === page && words[at + LIFE] === life
+    );
   }
 
   set(frame: number, kind: number, hashLow: number, hashHigh: number, stamp: number, life: number, page: number): void {
-    const at = frame - this.#host.firstFrame;
-    this.kind[at] = kind;
-    this.hashLow[at] = hashLow;
-    this.hashHigh[at] = hashHigh;
-    this.stamp[at] = stamp;
-    this.life[at] = life;
-    this.page[at] = page;
+    const words = this.#words;
+    const at = this.#at(frame);
+    words[at + KIND] = kind;
+    words[at + HASH_LOW] = hashLow;
+    words[at + HASH_HIGH] = hashHigh;
+    words[at + STAMP] = stamp;
+    words[at + LIFE] = life;
+    words[at + PAGE] = page;
+  }
+
+  /** `target` is being filled with what `found` holds, which is known by its hash from here on. */
+  setPending(target: number, found: number): void {
+    const words = this.#words;
+    const at = this.#at(found);
+    this.set(target, RECORD_PENDING, words[at + HASH_LOW], words[at + HASH_HIGH], 0, 0, 0);
+    this.forget(found);
+    this.insert(target);
+  }
+
+  /** A pending frame holds its bytes now. */
+  setShared(frame: number, generation: number): void {
+    const at = this.#at(frame);
+    this.#words[at + KIND] = RECORD_SHARED;
+    this.#words[at + STAMP] = generation;
   }
 
   forget(frame: number): void {
-    this.kind[frame - this.#host.firstFrame] = RECORD_NONE;
+    this.#words[this.#at(frame) + KIND] = RECORD_NONE;
   }
 
   /** Whether the frame is still what its record says, as far as the frame table tells. */
   #live(frame: number): boolean {
     const { words } = this.#host;
-    const at = frame - this.#host.firstFrame;
-    const word = Atomics.load(words, frameEntry(this.#host, frame));
-    switch (this.kind[at]) {
+    const at = this.#at(frame);
+    const entry = frameEntry(this.#host, frame);
+    const word = Atomics.load(words, entry);
+    switch (this.#words[at + KIND]) {
       case RECORD_PRIVATE:
-        return isPageOf(this.#host, vmOfLife(this.life[at]), { page: this.page[at], frame });
+        return (
+          frameState(word) === FRAME_PRIVATE &&
+          (words[entry + FRAME_OWNER] & ~HOLDS_CODE) === vmOfLife(this.#words[at + LIFE]) &&
+          words[entry + FRAME_PAGE] === this.#words[at + PAGE]
+        );
       case RECORD_SHARED:
         // One that has all the references it can have is as good as gone: the next equal pages get another.
-        return frameState(word) === FRAME_SHARED && isOpen(frameReferences(word)) && frameGeneration(word) === this.stamp[at];
+        return (
+          frameState(word) === FRAME_SHARED && isOpen(frameReferences(word)) && frameGeneration(word) === this.#words[at + STAMP]
+        );
       default:
-        return this.kind[at] === RECORD_PENDING;
+        return this.#words[at + KIND] === RECORD_PENDING;
     }
   }
 
   /** What is known of a merged frame is true of this copy of it too, which others have from here on. */
   follow(old: number, copy: number): void {
-    const at = this.of(old);
-    if (this.kind[at] !== RECORD_SHARED || !this.#live(old)) return;
-    this.set(copy, RECORD_SHARED, this.hashLow[at], this.hashHigh[at], generationOf(this.#host, copy), 0, 0);
-    this.kind[at] = RECORD_NONE;
+    const words = this.#words;
+    const at = this.#at(old);
+    if (words[at + KIND] !== RECORD_SHARED || !this.#live(old)) return;
+    this.set(copy, RECORD_SHARED, words[at + HASH_LOW], words[at + HASH_HIGH], generationOf(this.#host, copy), 0, 0);
+    this.forget(old);
     this.insert(copy);
   }
 
   /** Forgets frames that are something else by now, so that no generation wraps between two passes unseen. */
   forgetDead(): void {
-    for (let record = 0; record < this.kind.length; record++)
-      if (this.kind[record] !== RECORD_NONE && !this.#live(record + this.#host.firstFrame)) this.kind[record] = RECORD_NONE;
+    const { firstFrame, frameCount } = this.#host;
+    for (let frame = firstFrame; frame < firstFrame + frameCount; frame++)
+      if (this.kindOf(frame) !== RECORD_NONE && !this.#live(frame)) this.forget(frame);
   }
 
   /** A frame with this hash, other than `except`, that is still there; 0 when there is none. */
   find(hashLow: number, hashHigh: number, except: number): number {
     const index = this.#index;
+    const words = this.#words;
     const mask = index.length - 1;
     for (let at = hashLow & mask; index[at] !== 0; at = (at + 1) & mask) {
       const frame = index[at];
-      const record = frame - this.#host.firstFrame;
-      if (this.hashLow[record] !== hashLow || this.hashHigh[record] !== hashHigh || frame === except) continue;
+      const record = this.#at(frame);
+      if (words[record + HASH_LOW] !== hashLow || words[record + HASH_HIGH] !== hashHigh || frame === except) continue;
       if (this.#live(frame)) return frame;
     }
     return 0;
@@ -117,7 +176,7 @@ export class FrameRecords {
   insert(frame: number): void {
     const index = this.#index;
     const mask = index.length - 1;
-    let at = this.hashLow[frame - this.#host.firstFrame] & mask;
+    let at = this.#words[this.#at(frame) + HASH_LOW] & mask;
     // A place whose frame is something else by now is as good as an empty one: chains through it go on.
     while (index[at] !== 0 && index[at] !== frame && this.#live(index[at])) at = (at + 1) & mask;
     if (index[at] === 0) this.#used++;
@@ -126,17 +185,17 @@ export class FrameRecords {
   }
 
   #rebuild(): void {
+    const { firstFrame, frameCount } = this.#host;
     this.#index.fill(0);
     this.#used = 0;
     const mask = this.#index.length - 1;
-    for (let record = 0; record < this.kind.length; record++) {
-      if (this.kind[record] === RECORD_NONE) continue;
-      const frame = record + this.#host.firstFrame;
+    for (let frame = firstFrame; frame < firstFrame + frameCount; frame++) {
+      if (this.kindOf(frame) === RECORD_NONE) continue;
       if (!this.#live(frame)) {
-        this.kind[record] = RECORD_NONE;
+        this.forget(frame);
         continue;
       }
-      let at = this.hashLow[record] & mask;
+      let at = this.#words[this.#at(frame) + HASH_LOW] & mask;
       while (this.#index[at] !== 0) at = (at + 1) & mask;
       this.#index[at] = frame;
       this.#used++;
