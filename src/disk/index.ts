@@ -6,4 +6,4 @@ export { IoClient } from './io/client.ts';
 export { IoThread } from './io/thread.ts';
 export { createLayer, type LayerFile } from './layer.ts';
 export { PageCache } from './page-cache.ts';
-export { imagePageCount, pageOfNumber, releaseUnmapped, replaceFrame, type SharedImage } from './shared-image.ts';
+export { imagePageCount, pageOfNumber, releaseUnmapped, replaceFrame, type SharedImage, takeUnmapped } from './shared-image.ts';

@@ -79,6 +79,17 @@ export function releaseUnmapped(frames: CountedFrames, image: SharedImage, seen?
   return released.length;
 }
 
+/** Lets go of one cached page, if it has this frame still and no machine maps it. The caller gives the reference up that it gets by true. For any thread. */
+export function takeUnmapped(
+  frames: Pick<CountedFrames, 'references'>,
+  image: SharedImage,
+  page: number,
+  frame: number,
+): boolean {
+  if (frames.references(frame) !== 1) return false;
+  return Atomics.compareExchange(new Int32Array(image.table), frameWord(page), frame, EMPTY) === frame;
+}
+
 /**
  * The page's frame becomes `next`, which holds the same bytes and of which the caller has a reference. 'awaited': so, and threads wait that must be
  * rung for. 'other': the page has another frame, or none. For any thread.

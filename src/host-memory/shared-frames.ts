@@ -35,10 +35,11 @@ export function* allocateSharedSteps(
 /** Gives up one reference of each frame, and frees those that nobody has any more: one mutex for all. */
 export function* releaseManySteps(host: HostMemory, frames: readonly number[]): Steps<void> {
   const last: number[] = [];
-  host.inHands.push(...frames);
+  // The first on top: each leaves from there.
+  for (let i = frames.length - 1; i >= 0; i--) host.inHands.push(frames[i]);
   for (const frame of frames) {
     if (yield* dropReferenceSteps(host, frame)) last.push(frame);
-    host.inHands.splice(host.inHands.indexOf(frame), 1);
+    host.inHands.pop();
   }
   yield* freeOrphansSteps(host, last);
 }

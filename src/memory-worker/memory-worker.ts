@@ -48,6 +48,9 @@ const SWAP_TOLD_MS = 250;
 /** Between two looks whether a VM is above its maximum, ms; longer if the last time took more than the worker's share. */
 const TRIM_AGAIN_MS = 500;
 
+/** Counts are published so often at least, ms. */
+const PUBLISH_MS = 20;
+
 /** Between two looks for sparse chunks, ms. */
 const TIDY_AGAIN_MS = 1000;
 
@@ -102,6 +105,7 @@ export class MemoryWorker {
   #exhaustedUntil = 0;
   #nextTrim = 0;
   #nextTidy = 0;
+  #publishedAt = 0;
 
   constructor({ host, setup, settings, send, receive }: MemoryWorkerOptions) {
     const { store, nominations } = setup;
@@ -119,6 +123,7 @@ export class MemoryWorker {
     this.#watermarks = new Watermarks(host);
     this.#idle = new IdleVms(host);
     this.#imagePages = new ImagePages(host);
+    this.#parking.onDropped = (frame) => this.#imagePages.dropped(frame);
     this.#compaction = new Compaction(host, this.#nominator, {
       images: () => this.#imagePages.images,
       copied: (old, copy) => this.#fusion.records.follow(old, copy),
@@ -235,7 +240,6 @@ export class MemoryWorker {
     this.#fusion.merging.releaseReserves();
     const won = this.#fusion.won + this.#parking.counts.dropped - before;
     this.#note();
-    this.#imagePages.releaseStale();
     this.#compaction.run();
     this.#inUseAtPass = this.#inUse;
     this.#passes++;
@@ -267,7 +271,7 @@ export class MemoryWorker {
       });
       if (isIdle && leaf >= 0) this.#dropIdle(life);
       this.#nominator.exchange();
-      this.#publish();
+      this.#publishNowAndThen();
       this.#attend(performance.now());
       if (this.#nominator.backlog > BACKLOG_MAX) this.#nominator.settle(BACKLOG_MAX / 2);
       this.#pace.keep();
@@ -322,7 +326,12 @@ export class MemoryWorker {
     return this.#ownersUs / 1000;
   }
 
+  #publishNowAndThen(): void {
+    if (performance.now() >= this.#publishedAt + PUBLISH_MS) this.#publish();
+  }
+
   #publish(): void {
+    this.#publishedAt = performance.now();
     const { counts, merging } = this.#fusion;
     const stored = storeCounters(this.#storeTable);
     const values: Record<CountName, number> = {

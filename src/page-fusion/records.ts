@@ -6,6 +6,7 @@
  *
  * Nothing here is the truth: who wants to act on it asks `live`, and the owner looks again.
  */
+import { chunkOfFrame } from '../host-memory/chunk-set.ts';
 import {
   FRAME_OWNER,
   FRAME_PAGE,
@@ -19,6 +20,7 @@ import {
 } from '../host-memory/frame-entry.ts';
 import { frameEntry, generationOf } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/index.ts';
+import { CHUNK_FRAMES } from '../layout/arena.ts';
 import { vmOfLife } from '../vm/nominations.ts';
 
 const RECORD_NONE = 0;
@@ -44,11 +46,14 @@ export class FrameRecords {
   readonly #words: Int32Array;
   #index: Int32Array;
   #used = 0;
+  /** By chunk: whether any of its frames has had a record. */
+  readonly #recorded: Uint8Array;
 
   constructor(host: HostMemory) {
     const { frameCount } = host;
     this.#host = host;
     this.#words = new Int32Array(frameCount * RECORD_WORDS);
+    this.#recorded = new Uint8Array(host.map.chunkCount);
     this.#index = new Int32Array(2 ** Math.ceil(Math.log2(frameCount * 2)));
   }
 
@@ -96,6 +101,7 @@ export class FrameRecords {
     words[at + STAMP] = stamp;
     words[at + LIFE] = life;
     words[at + PAGE] = page;
+    this.#recorded[chunkOfFrame(this.#host, frame)] = 1;
   }
 
   /** `target` is being filled with what `found` holds, which is known by its hash from here on. */
@@ -153,9 +159,7 @@ export class FrameRecords {
 
   /** Forgets frames that are something else by now, so that no generation wraps between two passes unseen. */
   forgetDead(): void {
-    const { firstFrame, frameCount } = this.#host;
-    for (let frame = firstFrame; frame < firstFrame + frameCount; frame++)
-      if (this.kindOf(frame) !== RECORD_NONE && !this.#live(frame)) this.forget(frame);
+    for (const frame of this.#all()) if (!this.#live(frame)) this.forget(frame);
   }
 
   /** A frame with this hash, other than `except`, that is still there; 0 when there is none. */
@@ -184,13 +188,27 @@ export class FrameRecords {
     if (this.#used * 4 > index.length * 3) this.#rebuild();
   }
 
+  /** Frames with a record. Chunks without one cost nothing. */
+  *#all(): Generator<number> {
+    const { firstFrame } = this.#host;
+    for (let chunk = 0; chunk < this.#recorded.length; chunk++) {
+      if (this.#recorded[chunk] === 0) continue;
+      let any = 0;
+      const first = firstFrame + chunk * CHUNK_FRAMES;
+      for (let frame = first; frame < first + CHUNK_FRAMES; frame++) {
+        if (this.kindOf(frame) === RECORD_NONE) continue;
+        any = 1;
+        yield frame;
+      }
+      this.#recorded[chunk] = any;
+    }
+  }
+
   #rebuild(): void {
-    const { firstFrame, frameCount } = this.#host;
     this.#index.fill(0);
     this.#used = 0;
     const mask = this.#index.length - 1;
-    for (let frame = firstFrame; frame < firstFrame + frameCount; frame++) {
-      if (this.kindOf(frame) === RECORD_NONE) continue;
+    for (const frame of this.#all()) {
       if (!this.#live(frame)) {
         this.forget(frame);
         continue;

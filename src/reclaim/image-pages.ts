@@ -3,7 +3,8 @@
  *
  * Not for pages that VMs map: those are dropped by their owners (parking.ts), and then come here.
  */
-import { imagePageCount, releaseUnmapped, type SharedImage } from '../disk/index.ts';
+import { imagePageCount, pageOfNumber, releaseUnmapped, type SharedImage, takeUnmapped } from '../disk/index.ts';
+import { imagePageOf } from '../host-memory/frame-table.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 
 export class ImagePages {
@@ -29,6 +30,17 @@ export class ImagePages {
     let released = 0;
     for (const image of this.#images.keys()) released += releaseUnmapped(this.#host, image);
     return released;
+  }
+
+  /** A VM has dropped its view of this frame: lets go of the page if it was the last. */
+  dropped(frame: number): void {
+    const number = imagePageOf(this.#host, frame);
+    for (const image of number < 0 ? [] : this.#images.keys()) {
+      const page = pageOfNumber(image, number);
+      if (page < 0) continue;
+      if (takeUnmapped(this.#host, image, page, frame)) this.#host.release(frame);
+      return;
+    }
   }
 
   /** Lets go of what nobody mapped at the last call either; how many pages. */

@@ -63,6 +63,8 @@ const UNDER_WAY_MAX = 128;
 const NOBODY = -1;
 
 export class Parking {
+  /** A VM has given up its view of this frame of an image. */
+  onDropped: (frame: number) => void = () => {};
   readonly counts: ParkingCounts = { dropped: 0, compressed: 0, swapped: 0, refused: 0, views: 0 };
   /** Frames that came free, less what the store takes for their bytes. */
   won = 0;
@@ -88,6 +90,7 @@ export class Parking {
       if (words[at + N_OUTCOME] === NOMINATION_DONE) {
         this.counts.dropped++;
         this.won++;
+        this.onDropped(frameOf(words[at + N_IDENTITY]));
       } else {
         this.counts.refused++;
         costs.refused('drop', PAGE_BYTES);

@@ -13,13 +13,14 @@ export type OutcomeHandler = (words: Int32Array, at: number) => void;
 
 /** How long the worker sleeps at most before it looks for outcomes again, ms. */
 const LOOK_AGAIN_MS = 20;
+const WORTH_WAKING = 128;
 
 export class Nominator {
   readonly #host: HostMemory;
   readonly #senders: readonly NominationSender[];
   readonly #queues: Nomination[][];
-  /** Threads that got something since they were rung. */
-  readonly #unrung = new Set<number>();
+  /** By thread: nominations since it was rung. */
+  readonly #unrung: Int32Array;
   readonly #handlers = new Map<NominationKind, OutcomeHandler>();
   readonly #stopped: () => boolean;
 
@@ -28,6 +29,7 @@ export class Nominator {
     this.#stopped = stopped;
     this.#senders = channels.map((channel) => new NominationSender(channel));
     this.#queues = channels.map(() => []);
+    this.#unrung = new Int32Array(channels.length);
   }
 
   on(kind: NominationKind, handler: OutcomeHandler): void {
@@ -52,11 +54,14 @@ export class Nominator {
     if (sender === undefined || queue === undefined) return;
     if (queue.length > 0 || sender.isFull) queue.push(nomination);
     else sender.submit(nomination);
-    this.#unrung.add(thread);
+    this.#unrung[thread]++;
   }
 
-  /** Wakes the owners for what was nominated, and takes back what is done. How many came back. */
-  exchange(): number {
+  /**
+   * Takes back what is done, and wakes the owners that have got at least `enough` nominations since they were woken: a wake-up costs more than to carry
+   * some out. How many came back.
+   */
+  exchange(enough = WORTH_WAKING): number {
     let count = 0;
     for (const [thread, sender] of this.#senders.entries()) {
       count += sender.takeBack(this.#takeBack);
@@ -65,8 +70,11 @@ export class Nominator {
       while (sent < queue.length && !sender.isFull) sender.submit(queue[sent++] as Nomination);
       queue.splice(0, sent);
     }
-    for (const thread of this.#unrung) this.#host.ringDoorbell(thread);
-    this.#unrung.clear();
+    for (let thread = 0; thread < this.#unrung.length; thread++) {
+      if (this.#unrung[thread] < enough) continue;
+      this.#unrung[thread] = 0;
+      this.#host.ringDoorbell(thread);
+    }
     return count;
   }
 
@@ -76,7 +84,7 @@ export class Nominator {
     const doorbell = this.#host.doorbell(MEMORY_WORKER);
     for (;;) {
       const seen = Atomics.load(words, doorbell);
-      this.exchange();
+      this.exchange(1);
       if (this.backlog < open) return true;
       if (this.#stopped()) return false;
       Atomics.wait(words, doorbell, seen, LOOK_AGAIN_MS);
