@@ -106,6 +106,17 @@ export class GuestMemory implements GuestPages, GuestAccess {
     this.tlb = tlb;
   }
 
+  /**
+   * All grants end, and the VM is as if it were on no thread until its TLB is set again: no change of a page has to look for grants. The
+   * guest must not run meanwhile, so it is given none. The TLB that it was on, to be passed to `setTlb`; null when there was none.
+   */
+  takeTlb(): TlbControl | null {
+    const { tlb } = this;
+    tlb?.dropAll();
+    this.tlb = null;
+    return tlb;
+  }
+
   frameForRead(guestFrame: number): number {
     const page = this.ranges.pageOf(guestFrame);
     if (page < 0) return NOT_RAM;

@@ -36,6 +36,12 @@ export function* trimSteps(guest: GuestMemory): Steps<void> {
     yield* giveBackSteps(guest.host, guest.vm, Math.max(0, depth - words[HANDY_BATCH]));
 }
 
+/** So many frames wait at most to go back under one mutex, where pages are given up one by one. */
+const OWED_MAX = 256;
+
+/** True when whoever gives up page after page, and trims at the end, must trim now. */
+export const owesTrim = (guest: GuestMemory): boolean => guest.words[guest.account + VM_SURPLUS_COUNT] >= OWED_MAX;
+
 /** An idle VM keeps nothing ready. */
 export function* giveAllBackSteps(guest: GuestMemory): Steps<void> {
   yield* giveBackSteps(guest.host, guest.vm, guest.words[guest.account + VM_HANDY]);

@@ -5,6 +5,8 @@
  * frame, same stamp, older than the epoch (so there is no write grant, M25), not held, in a leaf of this VM's own. Only then are bytes
  * looked at or copied, and nobody can write them until it is over. An operation that finds anything else changes nothing and says so.
  *
+ * What comes by the thousand is also there without a stop, in nominated-at-once.ts; what it has to mean is written here.
+ *
  * Which pages are worth it is page-fusion's and reclaim's affair.
  */
 import { hasSoleReference, imagePageOf, retainSteps } from '../host-memory/frame-table.ts';
@@ -54,7 +56,7 @@ function sameEntry(guest: GuestMemory, { page, identity }: Nominated): number {
  * As `sameEntry`, and its bytes are still those that were seen, and nobody can write them now. A shared frame does not change, but its number may
  * be another frame's by now, and then the page has another stamp (write-clock.ts).
  */
-function quietEntry(guest: GuestMemory, nominated: Nominated): number {
+export function quietEntry(guest: GuestMemory, nominated: Nominated): number {
   const at = sameEntry(guest, nominated);
   if (at === 0) return 0;
   const { stamp } = nominated;

@@ -107,12 +107,16 @@ export function* dropTransitReferenceSteps(guest: GuestMemory): Steps<void> {
   putFreed(host, vm, frame);
 }
 
-/** A private page, to which no grant leads, becomes `next`; its frame becomes handy or surplus. */
-function losePrivate(guest: GuestMemory, at: number, next: number): void {
+/**
+ * As `loseContentSteps` for a private page, without a stop: it becomes `next`, which may be a view whose reference the caller has; its frame
+ * becomes handy or surplus.
+ */
+export function losePrivate(guest: GuestMemory, at: number, next: number, grantsDropped: boolean): void {
   const { host, vm, words, account } = guest;
   const frame = frameOf(words[at]);
   words[account + VM_TRANSIT_FRAME] = frame;
   setEntry(guest, at, next);
+  if (!grantsDropped) guest.tlb?.dropFrame(frame);
   putFreed(host, vm, frame);
   Atomics.add(words, account + VM_RETURNED, 1);
 }
@@ -159,7 +163,7 @@ export function* loseQuicklySteps(
   grantsDropped: boolean,
 ): Steps<void> {
   yield 'page:lose';
-  if (grantsDropped && stateOf(guest.words[at]) === PRIVATE) losePrivate(guest, at, next);
+  if (grantsDropped && stateOf(guest.words[at]) === PRIVATE) losePrivate(guest, at, next, true);
   else yield* loseContentSteps(guest, page, at, next, grantsDropped);
   if (guest.words[guest.account + VM_SURPLUS_COUNT] >= SURPLUS_MAX) yield* giveBackSteps(guest.host, guest.vm, 0);
 }

@@ -65,6 +65,7 @@ export class RamRanges {
 
   /** The inverse of `pageOf`. */
   gfnOf(page: number): number {
+    if (page >= 0 && page < this.pages) return this.start + page;
     for (const range of this.all)
       if (page >= range.firstPage && page < range.firstPage + range.pages) return range.start + page - range.firstPage;
     return -1;

@@ -45,12 +45,25 @@ export function* retainSteps(host: HostMemory, frame: number, generation: number
   for (;;) {
     yield 'frame:retain';
     const word = Atomics.load(host.words, at);
-    if (frameState(word) !== FRAME_SHARED || frameReferences(word) === 0) return false;
-    if (generation >= 0 && frameGeneration(word) !== generation) return false;
-    if (frameReferences(word) === REFERENCES_MAX) return false;
+    if (!mayRetain(word, generation)) return false;
     yield 'frame:retain-swap';
     if (Atomics.compareExchange(host.words, at, word, word + 1) === word) return true;
   }
+}
+
+/** As `retainSteps`, tried once; null: somebody else was quicker, and nothing has changed. */
+export function retainAtOnce(host: HostMemory, frame: number, generation: number): boolean | null {
+  const at = frameEntry(host, frame);
+  const word = Atomics.load(host.words, at);
+  if (!mayRetain(word, generation)) return false;
+  return Atomics.compareExchange(host.words, at, word, word + 1) === word || null;
+}
+
+/** May a frame whose word this is have one more reference? */
+function mayRetain(word: number, generation: number): boolean {
+  if (frameState(word) !== FRAME_SHARED || frameReferences(word) === 0) return false;
+  if (generation >= 0 && frameGeneration(word) !== generation) return false;
+  return frameReferences(word) !== REFERENCES_MAX;
 }
 
 /** Gives one reference up. True: it was the last, and the caller must now free the frame (its state is FREEING). */

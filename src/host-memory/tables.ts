@@ -124,7 +124,10 @@ export const VM_TRANSIT_FRAME = 16;
 export const VM_TRANSIT_REFERENCE = 17;
 /** As above, a shared frame with a reference that a page is about to get. */
 export const VM_TRANSIT_GAIN = 18;
-/** Frames that the owner gave up and that are no handy ones: a chain through the frame table, and its length. Empty between two operations. */
+/**
+ * Frames that the owner gave up and that are no handy ones: a chain through the frame table, and its length. Empty between two operations, but
+ * for nominations that are carried out at once: there, when the last of them is.
+ */
 export const VM_SURPLUS = 28;
 export const VM_SURPLUS_COUNT = 29;
 // Changed under both mutexes, by the owner. A ticket 0 means "does not wait".

@@ -16,6 +16,7 @@ const GUEST_MEMORY = 'src/guest-memory/guest-memory.ts';
 const LIFE = 'src/guest-memory/life.ts';
 const BALLOON = 'src/guest-memory/balloon.ts';
 const NOMINATED = 'src/guest-memory/nominated.ts';
+const AT_ONCE = 'src/guest-memory/nominated-at-once.ts';
 const ABSENT_PAGES = 'src/guest-memory/absent-pages.ts';
 const PLACEMENT = 'src/host-memory/placement.ts';
 const FRAME_TABLE = 'src/host-memory/frame-table.ts';
@@ -231,6 +232,35 @@ export const MUTANTS: readonly Mutant[] = [
   const at = quietEntry(guest, nominated);
   (guest.holds as { byPage: typeof byPage }).byPage = byPage;
   if (at === 0 || !inOwnDomain(guest, target) ||`,
+  },
+  {
+    name: 'a held page merged at once',
+    file: AT_ONCE,
+    find: `  const at = quietEntry(guest, nominated);
+  if (at === 0 || !inOwnDomain(guest, target)) return false;`,
+    replace: `  const { byPage } = guest.holds;
+  (guest.holds as { byPage: typeof byPage }).byPage = new Map();
+  const at = quietEntry(guest, nominated);
+  (guest.holds as { byPage: typeof byPage }).byPage = byPage;
+  if (at === 0 || !inOwnDomain(guest, target)) return false;`,
+  },
+  {
+    name: 'no TLB drop after a merge at once',
+    file: AT_ONCE,
+    find: `if (retained === true) losePrivate(guest, at, SHARED | target, false);`,
+    replace: `if (retained === true) losePrivate(guest, at, SHARED | target, true);`,
+  },
+  {
+    name: 'no TLB drop after zero reclaim at once',
+    file: AT_ONCE,
+    find: `losePrivate(guest, at, ZERO, false);`,
+    replace: `losePrivate(guest, at, ZERO, true);`,
+  },
+  {
+    name: 'merged at once into a frame of another generation',
+    file: AT_ONCE,
+    find: `return becomeViewAtOnce(guest, at, target, generation);`,
+    replace: `return becomeViewAtOnce(guest, at, target, generation & 0 ? generation : -1);`,
   },
   {
     name: 'zero reclaim without protection',

@@ -9,6 +9,7 @@ import {
   shareFirstSteps,
   shareFurtherSteps,
 } from '../../src/guest-memory/nominated.ts';
+import { reclaimZeroAtOnce, shareFirstAtOnce, shareFurtherAtOnce } from '../../src/guest-memory/nominated-at-once.ts';
 import { ENTRY_STAMP, identityOf } from '../../src/guest-memory/page-entry.ts';
 import { entryOf } from '../../src/guest-memory/page-table.ts';
 import { lifeOf } from '../../src/host-memory/accounts.ts';
@@ -43,8 +44,8 @@ export class NominationRing {
     return this.waiting.length + this.served.length;
   }
 
-  /** Carries the oldest one out. */
-  *serveSteps(guest: GuestMemory): Steps<Nomination | undefined> {
+  /** Carries the oldest one out: step by step, or `atOnce` where that can be. The caller trims then. */
+  *serveSteps(guest: GuestMemory, atOnce: boolean): Steps<Nomination | undefined> {
     const nomination = this.waiting.shift();
     if (nomination === undefined) return undefined;
     this.#cutOff = nomination;
@@ -53,7 +54,8 @@ export class NominationRing {
     const same = at !== 0 && identityOf(words[at]) === nomination.identity && words[at + ENTRY_STAMP] === nomination.stamp;
     yield same ? 'nominated:same' : 'nominated:changed';
     const isFor = !namesItsLife(nomination) || lifeOf(guest.host, guest.vm) === nomination.vm;
-    const done = isFor && (yield* carryOutSteps(guest, nomination));
+    const quickly = isFor && atOnce ? carryOutAtOnce(guest, nomination) : null;
+    const done = isFor && (quickly ?? (yield* carryOutSteps(guest, nomination)));
     nomination.outcome = done ? 'done' : 'refused';
     this.#cutOff = null;
     this.served.push(nomination);
@@ -77,6 +79,20 @@ export class NominationRing {
 
 /** Kinds for which the owner looks at the bytes itself are harmless even where nobody asks whose they are: for half of the pages nobody does. */
 export const namesItsLife = ({ kind, page }: Nomination): boolean => kind === 'park' || page % 2 !== 0;
+
+/** null: only step by step. */
+function carryOutAtOnce(guest: GuestMemory, nomination: Nomination): boolean | null {
+  switch (nomination.kind) {
+    case 'zero':
+      return reclaimZeroAtOnce(guest, nomination);
+    case 'shareFirst':
+      return shareFirstAtOnce(guest, nomination, nomination.target);
+    case 'shareFurther':
+      return shareFurtherAtOnce(guest, nomination, nomination.target, nomination.generation);
+    default:
+      return null;
+  }
+}
 
 function* carryOutSteps(guest: GuestMemory, nomination: Nomination): Steps<boolean> {
   switch (nomination.kind) {

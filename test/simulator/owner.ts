@@ -9,7 +9,7 @@ import { writeBytesSteps } from '../../src/guest-memory/access.ts';
 import type { AuditedGuest } from '../../src/guest-memory/audit.ts';
 import { balloonSteps, deflateSteps, discardSteps, pagesOfList } from '../../src/guest-memory/balloon.ts';
 import { GuestMemory } from '../../src/guest-memory/guest-memory.ts';
-import { giveAllBackSteps } from '../../src/guest-memory/handy-frames.ts';
+import { giveAllBackSteps, trimSteps } from '../../src/guest-memory/handy-frames.ts';
 import { holdSteps, type SteppedHold } from '../../src/guest-memory/holds.ts';
 import { powerOffSteps, resetSteps } from '../../src/guest-memory/life.ts';
 import { ABSENT, BALLOONED, frameOf, PRIVATE, SHARED, stateOf, ZERO } from '../../src/guest-memory/page-entry.ts';
@@ -476,12 +476,27 @@ export class Owner {
     this.values.fill(0);
   }
 
-  /** Carries a nomination out: whatever came of it, the page holds what it held. */
+  /** Carries nominations out: one step by step, or some at once and, now and then, with the TLB taken away for so long. */
   *#serve(): Steps<void> {
+    const guest = this.#alive;
+    const { random } = this.world;
+    if (random.oneIn(2)) return yield* this.#serveOne(false);
+    const tlb = random.oneIn(2) ? guest.takeTlb() : null;
+    try {
+      do yield* this.#serveOne(true);
+      while (this.ring.waiting.length > 0 && !random.oneIn(3));
+    } finally {
+      if (tlb !== null) guest.setTlb(tlb);
+    }
+    yield* trimSteps(guest);
+  }
+
+  /** Whatever came of it, the page holds what it held. */
+  *#serveOne(atOnce: boolean): Steps<void> {
     const guest = this.#alive;
     const next = this.ring.waiting[0];
     const inUse = next !== undefined && this.tlb.hasGrant(this.#pageOf(next.page));
-    const nomination = yield* this.ring.serveSteps(guest);
+    const nomination = yield* this.ring.serveSteps(guest, atOnce);
     if (nomination === undefined) return;
     const { page: index, kind, stored, outcome, target, generation } = nomination;
     const sameLife = kind !== 'shareFurther' || outcome !== 'done' || generationOf(this.host, target) === generation;

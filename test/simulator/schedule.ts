@@ -147,7 +147,7 @@ export class Simulator {
     this.#world.makeRoom();
     this.#workerRounds();
     for (const { guest, ring } of this.#owners)
-      if (guest !== null) for (let i = 0; i < SERVED_BEFORE; i++) for (const _ of ring.serveSteps(guest));
+      if (guest !== null) for (let i = 0; i < SERVED_BEFORE; i++) for (const _ of ring.serveSteps(guest, false));
     this.#workerRounds();
     this.#world.warming = false;
     this.#world.audit(this.#audited());

@@ -4,6 +4,8 @@
  * A fault of ours in one of them is that machine's, as in a slice.
  */
 
+import type { TlbControl } from '../../cpu/guest-pages.ts';
+import { trimSteps } from '../../guest-memory/handy-frames.ts';
 import type { GuestMemory } from '../../guest-memory/index.ts';
 import {
   ageSteps,
@@ -14,6 +16,7 @@ import {
   shareFirstSteps,
   shareFurtherSteps,
 } from '../../guest-memory/nominated.ts';
+import { reclaimZeroAtOnce, shareFirstAtOnce, shareFurtherAtOnce } from '../../guest-memory/nominated-at-once.ts';
 import { lifeOf } from '../../host-memory/accounts.ts';
 import type { HostMemory } from '../../host-memory/index.ts';
 import type { Steps } from '../../host-memory/steps.ts';
@@ -36,7 +39,9 @@ import {
 import type { Machine } from './machine.ts';
 
 /** Nominations between two looks at the clock. */
-const BATCH = 8;
+const BATCH = 16;
+/** As many nominations in a row for one VM are worth an empty TLB: each further one would look through all of it. */
+const MANY = 8;
 
 export interface NominationServerOptions {
   readonly host: HostMemory;
@@ -52,6 +57,15 @@ export interface NominationServerOptions {
 export class NominationServer {
   readonly #options: NominationServerOptions;
   readonly #receiver: NominationReceiver;
+  /** The VM, by slot and life, that was served last in this serve, and so many times in a row; 0: none yet. */
+  #vm = 0;
+  #inRow = 0;
+  #machine: Machine | undefined;
+  #memory: GuestMemory | null = null;
+  /** The TLB that was taken from it for the time being. */
+  #tlb: TlbControl | null = null;
+  /** What is nominated, read from its slot: one object for all. */
+  readonly #nominated = { page: 0, identity: 0, stamp: 0 };
 
   constructor(options: NominationServerOptions) {
     this.#options = options;
@@ -67,29 +81,97 @@ export class NominationServer {
     if (!this.#receiver.pending) return;
     const start = performance.now();
     const end = start + budgetMs;
-    do {
-      for (let i = 0; i < BATCH && this.#receiver.serve(this.#carryOut); i++);
-    } while (this.#receiver.pending && performance.now() < end);
+    try {
+      do {
+        for (let i = 0; i < BATCH && this.#receiver.serve(this.#carryOut); i++);
+      } while (this.#receiver.pending && performance.now() < end);
+    } finally {
+      this.#turnFrom();
+    }
     const { host, ringWorker } = this.#options;
     Atomics.add(host.words, OWNERS_TIME, Math.round((performance.now() - start) * 1000));
     ringWorker();
   }
 
   readonly #carryOut = (words: Int32Array, at: number): number => {
-    const { host, machineIn, trap } = this.#options;
     if (words[at + N_KIND] === NOMINATION.pass) return NOMINATION_DONE;
-    const machine = machineIn(vmOfLife(words[at + N_VM]));
-    const memory = machine?.memory;
-    if (!machine || !memory || memory.dying || lifeOf(host, memory.vm) !== words[at + N_VM]) return NOMINATION_GONE;
+    if (words[at + N_VM] !== this.#vm) this.#turnTo(words[at + N_VM]);
+    const memory = this.#memory;
+    if (!this.#machine || !memory || memory.dying) return NOMINATION_GONE;
+    if (++this.#inRow === MANY) this.#tlb = memory.takeTlb();
     try {
       if (words[at + N_KIND] === NOMINATION.balloon)
-        return machine.setBalloon(words[at + N_PAGE]) ? NOMINATION_DONE : NOMINATION_REFUSED;
-      return host.run(stepsOf(memory, words, at)) ? NOMINATION_DONE : NOMINATION_REFUSED;
+        return this.#machine.setBalloon(words[at + N_PAGE]) ? NOMINATION_DONE : NOMINATION_REFUSED;
+      const done = this.#atOnce(memory, words, at) ?? this.#options.host.run(stepsOf(memory, words, at));
+      return done ? NOMINATION_DONE : NOMINATION_REFUSED;
     } catch (error) {
-      trap(machine, error);
+      this.#failed(error);
       return NOMINATION_GONE;
     }
   };
+
+  /** The common case, which needs no steps; null when they must decide. */
+  #atOnce(memory: GuestMemory, words: Int32Array, at: number): boolean | null {
+    const nominated = this.#nominated;
+    nominated.page = words[at + N_PAGE];
+    nominated.identity = words[at + N_IDENTITY];
+    nominated.stamp = words[at + N_STAMP];
+    switch (words[at + N_KIND]) {
+      case NOMINATION.zero:
+        return reclaimZeroAtOnce(memory, nominated);
+      case NOMINATION.shareFirst:
+        return shareFirstAtOnce(memory, nominated, words[at + N_TARGET]);
+      case NOMINATION.shareFurther:
+        return shareFurtherAtOnce(memory, nominated, words[at + N_TARGET], words[at + N_ARGUMENT]);
+      default:
+        return null;
+    }
+  }
+
+  /** From here on it is this VM's turn. Its slot cannot become another's before it is another's turn: that is this thread's doing, too. */
+  #turnTo(vm: number): void {
+    this.#turnFrom();
+    const { host, machineIn } = this.#options;
+    const machine = machineIn(vmOfLife(vm));
+    const memory = machine?.memory ?? null;
+    this.#vm = vm;
+    if (!memory || memory.dying || lifeOf(host, memory.vm) !== vm) return;
+    this.#machine = machine;
+    this.#memory = memory;
+  }
+
+  /** What is owed after many nominations of one VM: its TLB, and its surplus. */
+  #turnFrom(): void {
+    const memory = this.#memory;
+    try {
+      this.#giveTlbBack();
+      if (memory && !memory.dying) this.#options.host.run(trimSteps(memory));
+    } catch (error) {
+      this.#failed(error);
+    }
+    this.#vm = 0;
+    this.#inRow = 0;
+    this.#machine = undefined;
+    this.#memory = null;
+  }
+
+  /**
+   * Many changes for the VM that is on the thread cost one drop of all grants instead of a look through the whole TLB for each (M29 holds:
+   * there are no grants at all until the TLB is given back here, for those are only given while the hart runs, which it does not between slices;
+   * devices have none, they ask guest-memory each time). A VM that has gone from the thread meanwhile gets nothing back.
+   */
+  #giveTlbBack(): void {
+    if (this.#tlb !== null && this.#memory?.dying === false) this.#memory.setTlb(this.#tlb);
+    this.#tlb = null;
+  }
+
+  /** The machine may leave the thread for it, so it is first given its TLB back. */
+  #failed(error: unknown): void {
+    const machine = this.#machine;
+    this.#giveTlbBack();
+    this.#inRow = 0;
+    if (machine) this.#options.trap(machine, error);
+  }
 }
 
 function* stepsOf(memory: GuestMemory, words: Int32Array, at: number): Steps<boolean> {
