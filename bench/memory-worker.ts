@@ -55,7 +55,7 @@ const LOOK_MS = 500;
 /** It has settled when it won less than this share of all frames for so long, ms. */
 const WORTH_SHARE = 0.002;
 const SETTLED_MS = 5_000;
-const ASLEEP_MS = 20_000;
+const ASLEEP_MS = 40_000;
 
 export interface WaitOptions {
   /** Passes that begin and end while we wait. */

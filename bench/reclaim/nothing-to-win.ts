@@ -5,7 +5,7 @@ import { counted, managerCounters, untilSettled } from '../memory-worker.ts';
 import type { Part } from './part.ts';
 
 const GUESTS = 4;
-const SETTLE = { passes: 3, timeoutMs: 60_000 };
+const SETTLE = { passes: 3, timeoutMs: 90_000 };
 const WATCH_MS = 30_000;
 
 export const nothingToWin: Part = async () => {

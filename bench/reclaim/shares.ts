@@ -31,7 +31,7 @@ export const shares: Part = async () => {
   const host = await Host.open({ memory: `${POOL_MIB}M`, swap: { size: '1G' } });
   try {
     const run = (name: string, share: number): Promise<Vm> =>
-      host.run({ image: 'debian-mini', memory: '256M', name, shares: share, minimum: `${MINIMUM_MIB}M` });
+      host.run({ image: 'debian-mini', memory: '320M', name, shares: share, minimum: `${MINIMUM_MIB}M` });
     const vms = [await run('two', RATIO * 100), await run('one', 100)] as const;
     for (const vm of vms) await install(vm, 'churn');
     const stop = new AbortController();

@@ -99,6 +99,8 @@ export class MemoryWorker {
   /** What `changes` of the settings said last. */
   #changes: number;
   #inUseAtPass = 0;
+  /** VMs that were there at the last pass, or were noticed since. */
+  #known = new Set<number>();
   /** When a pass is due, ms. */
   #nextPass = 0;
   /** Until when reclaim is not tried again, and VMs are not trimmed, ms. */
@@ -213,7 +215,7 @@ export class MemoryWorker {
   #dueAt(now: number): number {
     const grown = this.#inUse - this.#inUseAtPass;
     const { changes } = this.#settings;
-    if (changes !== this.#changes || grown > Math.max(256, this.#host.frameCount * GROWTH_SHARE)) {
+    if (changes !== this.#changes || this.#hasNewcomers() || grown > Math.max(256, this.#host.frameCount * GROWTH_SHARE)) {
       this.#changes = changes;
       this.#pace.hurry();
       this.#nextPass = Math.min(this.#nextPass, now + this.#settings.targetMs);
@@ -222,10 +224,22 @@ export class MemoryWorker {
     return this.#nextPass;
   }
 
+  /** A VM came that no pass has seen, and that was not noticed here before. */
+  #hasNewcomers(): boolean {
+    let any = false;
+    for (const life of livingVms(this.#host)) {
+      if (this.#known.has(life)) continue;
+      this.#known.add(life);
+      any = true;
+    }
+    return any;
+  }
+
   /** One look at all memory. */
   #pass(): void {
     const lives = livingVms(this.#host);
-    this.#fusion.beginPass(new Set(lives));
+    this.#known = new Set(lives);
+    this.#fusion.beginPass(this.#known);
     for (const life of lives) ageVm(this.#host, this.#nominator, life);
     if (!this.#nominator.settle()) return;
     this.#waitQuiet();
