@@ -106,7 +106,7 @@ async function interleave({ host, pool }: Machines, [first, second]: readonly Vm
   return [one, two];
 }
 
-await using machines = await openMachines({ memory: '1G', threads: 2 });
+await using machines = await openMachines({ memory: '1G', threads: 2, worker: {} });
 const { host: memory } = machines.pool.internals;
 const vms = await machines.boot(2, '256M');
 const [survivor] = await interleave(machines, vms);

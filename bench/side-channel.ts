@@ -35,7 +35,7 @@ interface Probed {
 
 /** A pool with a victim and an attacker in these domains. */
 async function probe(victimDomain: string, attackerDomain: string): Promise<Probed> {
-  await using machines = await openMachines({ memory: '1G', threads: 2 });
+  await using machines = await openMachines({ memory: '1G', threads: 2, worker: {} });
   const { host } = machines;
   const boot = async (domain: string, name: string, program: string): Promise<Vm> => {
     const vm = await host.run({ image: 'debian-mini', memory: '256M', name, domain });
