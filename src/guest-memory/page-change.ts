@@ -47,15 +47,18 @@ export function counterOf(state: number): number {
   }
 }
 
-/** Writes an entry's word 0 and keeps the counts. */
+/**
+ * Writes an entry's word 0 and keeps the counts. Those have one writer, the owner, and nobody reads more out of one than how many there
+ * are by now, so they need no locked instruction.
+ */
 export function setEntry(guest: GuestMemory, at: number, next: number): void {
   const { words, account } = guest;
   const before = counterOf(stateOf(words[at]));
   const after = counterOf(stateOf(next));
   Atomics.store(words, at, next);
   if (before === after) return;
-  if (before >= 0) Atomics.sub(words, account + before, 1);
-  if (after >= 0) Atomics.add(words, account + after, 1);
+  if (before >= 0) words[account + before]--;
+  if (after >= 0) words[account + after]++;
 }
 
 /** A private page is written from here on in the current epoch: the stamp, then (after the fence that a store is) the grant. */
@@ -118,7 +121,7 @@ export function losePrivate(guest: GuestMemory, at: number, next: number, grants
   setEntry(guest, at, next);
   if (!grantsDropped) guest.tlb?.dropFrame(frame);
   putFreed(host, vm, frame);
-  Atomics.add(words, account + VM_RETURNED, 1);
+  words[account + VM_RETURNED]++;
 }
 
 /**
@@ -151,7 +154,7 @@ export function* loseContentSteps(
   yield 'page:free';
   if (state === PRIVATE) putFreed(host, vm, frame);
   else if (state === SHARED) yield* dropTransitReferenceSteps(guest);
-  if (state === PRIVATE || state === SHARED) Atomics.add(words, account + VM_RETURNED, 1);
+  if (state === PRIVATE || state === SHARED) words[account + VM_RETURNED]++;
 }
 
 /** As `loseContentSteps`, for many pages in a row: bounds what goes back at once, and takes the common case without a generator. */

@@ -99,7 +99,8 @@ function wakeReclaim(host: HostMemory): void {
 
 /** One of the VM's frames is nobody's any more. "chunk set" is held. */
 function disown(host: HostMemory, vm: number, frame: number, clean: boolean): void {
-  Atomics.sub(host.owned, vm * host.map.chunkCount + Math.floor((frame - host.firstFrame) / CHUNK_FRAMES), 1);
+  // Only the owner writes its VM's row.
+  host.owned[vm * host.map.chunkCount + Math.floor((frame - host.firstFrame) / CHUNK_FRAMES)]--;
   putFrame(host, frame, clean);
 }
 
@@ -170,6 +171,6 @@ export function putFreed(host: HostMemory, vm: number, frame: number): void {
   if (holdsCode(host, frame)) bumpCode(host, frame);
   becomePrivate(host, frame, vm, chainLink(words[entry + VM_SURPLUS]));
   words[entry + VM_SURPLUS] = frame;
-  Atomics.store(words, entry + VM_SURPLUS_COUNT, words[entry + VM_SURPLUS_COUNT] + 1);
+  words[entry + VM_SURPLUS_COUNT]++;
   words[entry + VM_TRANSIT_FRAME] = 0;
 }

@@ -65,11 +65,11 @@ function freeCounter(host: HostMemory, entry: number): number {
   return owned ? classFreeFrames(host.words[entry + CHUNK_DOMAIN], state) : EMPTY_FRAMES;
 }
 
-/** Frames of this chunk become free, or (below 0) are not any more. */
+/** Frames of this chunk become free, or (below 0) are not any more. Who reads the counters without "chunk set" takes them for hints. */
 export function countFree(host: HostMemory, entry: number, frames: number): void {
   host.words[entry + CHUNK_FREE_COUNT] += frames;
-  Atomics.add(host.words, freeCounter(host, entry), frames);
-  Atomics.add(host.words, FREE_FRAMES, frames);
+  host.words[freeCounter(host, entry)] += frames;
+  host.words[FREE_FRAMES] += frames;
 }
 
 /** Notes what the chunk may have to return to the host OS, and keeps the counts. */

@@ -119,9 +119,11 @@ export function imagePageOf(host: HostMemory, frame: number): number {
 export function becomePrivate(host: HostMemory, frame: number, vm: number, page: number): void {
   const at = frameEntry(host, frame);
   const word = Atomics.load(host.words, at);
+  const next = frameWord(FRAME_PRIVATE, frameGeneration(word), 0);
   host.words[at + FRAME_OWNER] = (host.words[at + FRAME_OWNER] & HOLDS_CODE) | vm;
   host.words[at + FRAME_PAGE] = page;
-  Atomics.store(host.words, at, frameWord(FRAME_PRIVATE, frameGeneration(word), 0));
+  // One that is private already, and only changes its place, tells nobody anything new.
+  if (word !== next) Atomics.store(host.words, at, next);
 }
 
 export const holdsCode = (host: HostMemory, frame: number): boolean => host.words[frameEntry(host, frame) + FRAME_OWNER] < 0;

@@ -281,8 +281,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a page in use parked',
     file: NOMINATED,
-    find: ` || (guest.words[at] & YOUNG) !== 0) return false;`,
-    replace: `) return false;`,
+    find: `guest.source === null || (guest.words[at] & YOUNG) !== 0) return false;`,
+    replace: `guest.source === null) return false;`,
   },
   {
     name: 'a move under DMA',
@@ -325,14 +325,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'swap-in under another handle',
     file: ABSENT_PAGES,
-    find: `if (stateOf(entry) !== ABSENT || frameOf(entry) !== handle) return 'stale';`,
-    replace: `if (stateOf(entry) !== ABSENT) return 'stale';`,
+    find: `return stateOf(entry) === ABSENT && frameOf(entry) === handle ? at : 'stale';`,
+    replace: `return stateOf(entry) === ABSENT ? at : 'stale';`,
   },
   {
     name: 'swap-in racing a write',
     file: ABSENT_PAGES,
-    find: `if (stateOf(entry) !== ABSENT || frameOf(entry) !== handle) return 'stale';`,
-    replace: `if (stateOf(entry) === ABSENT && frameOf(entry) !== handle) return 'stale';`,
+    find: `return stateOf(entry) === ABSENT && frameOf(entry) === handle ? at : 'stale';`,
+    replace: `return stateOf(entry) !== ABSENT || frameOf(entry) === handle ? at : 'stale';`,
   },
   {
     name: 'a reserve not kept',
