@@ -81,4 +81,17 @@ describe('M35 M36: waiting for memory', () => {
     expect(pool.guest.waiting).toBe(false);
     expect(pool.guest.frameForWrite(RAM_PAGE + 1)).toBeGreaterThan(0);
   });
+
+  it('of who grows does not hold up who breaks a sharing: what is kept for breaks is for them', () => {
+    const pool = drained();
+    const grower = guestOf(pool.host);
+    expect(grower.frameForWrite(RAM_PAGE)).toBe(MUST_WAIT);
+    free(pool, 20);
+    expect(pool.host.waiterMayProceed(grower.vm)).toBe(false);
+    expect(pool.guest.frameForWrite(RAM_PAGE)).toBeGreaterThan(0);
+    // Among those who grow the first is the first.
+    expect(pool.guest.frameForWrite(RAM_PAGE + 1)).toBe(MUST_WAIT);
+    free(pool, BREAK_RESERVE + 2);
+    expect([grower, pool.guest].map(({ vm }) => pool.host.waiterMayProceed(vm))).toEqual([true, false]);
+  });
 });
