@@ -21,6 +21,7 @@ import { ImagePages } from '../reclaim/image-pages.ts';
 import { spareFrames } from '../reclaim/limits.ts';
 import { Parking } from '../reclaim/parking.ts';
 import { Reclaim } from '../reclaim/reclaim.ts';
+import { UnusedPages } from '../reclaim/unused-pages.ts';
 import { Watermarks } from '../reclaim/watermarks.ts';
 import { Nominator } from '../vm/nominator.ts';
 import { ageVm, livingVms, visitLeaves } from '../vm/vm-survey.ts';
@@ -30,8 +31,6 @@ import { Pace } from './pace.ts';
 import type { SharedSettings } from './settings.ts';
 import type { MemoryWorkerSetup } from './thread.ts';
 
-/** Leaves that are looked at between two looks at outcomes, share of the core, and readers' phase. */
-const LEAVES_AT_ONCE = 8;
 /** Nominations under way above which a pass waits. */
 const BACKLOG_MAX = 512;
 /** How often the worker looks whether something has changed, ms. */
@@ -101,6 +100,7 @@ export class MemoryWorker {
   #inUseAtPass = 0;
   /** VMs that were there at the last pass, or were noticed since. */
   #known = new Set<number>();
+  readonly #unused = new UnusedPages();
   /** When a pass is due, ms. */
   #nextPass = 0;
   /** Until when reclaim is not tried again, and VMs are not trimmed, ms. */
@@ -239,6 +239,7 @@ export class MemoryWorker {
   #pass(): void {
     const lives = livingVms(this.#host);
     this.#known = new Set(lives);
+    this.#unused.keepOnly(this.#known);
     this.#fusion.beginPass(this.#known);
     for (const life of lives) ageVm(this.#host, this.#nominator, life);
     if (!this.#nominator.settle()) return;
@@ -278,12 +279,13 @@ export class MemoryWorker {
     const droppedBefore = this.#parking.counts.dropped;
     let looked = 0;
     for (let leaf = 0; leaf >= 0 && !this.#settings.stopped; ) {
-      leaf = visitLeaves(this.#host, life, leaf, isIdle ? 1 : LEAVES_AT_ONCE, (vm, number, at) => {
+      leaf = visitLeaves(this.#host, life, leaf, 1, (vm, number, at) => {
         if (fusion) this.#fusion.visit(vm, number, at);
         if (isIdle) this.#parking.collect(vm, number, at);
+        else this.#parking.collectUnused(vm, number, at, this.#unused);
         looked += LEAF_PAGES;
       });
-      if (isIdle && leaf >= 0) this.#dropIdle(life);
+      if (leaf >= 0) this.#dropUnused(life);
       this.#nominator.exchange();
       this.#publishNowAndThen();
       this.#attend(performance.now());
@@ -291,12 +293,12 @@ export class MemoryWorker {
       this.#pace.keep();
     }
     const dropped = this.#parking.counts.dropped - droppedBefore;
-    if (isIdle && dropped > 0) this.#decisions.note(life, 'drop', dropped, 'idle, and has not used these pages of its images');
+    if (dropped > 0) this.#decisions.note(life, 'drop', dropped, 'has not used these pages of its images');
     return looked;
   }
 
-  /** Image pages of the leaf at hand that an idle VM does not use, as far as its minimum allows. */
-  #dropIdle(life: number): void {
+  /** Image pages of the leaf at hand that the VM does not use, as far as its minimum allows. */
+  #dropUnused(life: number): void {
     let spare = spareFrames(this.#host, life);
     if (spare !== Number.POSITIVE_INFINITY) {
       // What it was asked before counts.

@@ -1,4 +1,4 @@
-/** Rule M73: sparse chunks empty, and no page changes. */
+/** Rule M78: sparse chunks empty, and no page changes. */
 import { describe, expect, it } from 'vitest';
 import { smallPool } from '../guest-memory/test-guest.ts';
 import { chunkEntry } from '../host-memory/chunk-set.ts';
@@ -54,7 +54,7 @@ const NOBODY_ELSE = { images: () => [], copied: () => {} };
 
 describe('compaction', () => {
   it.each([{ domains: [0] }, { domains: [0, 0, 0] }, { domains: [0, 1] }])(
-    'M73: gives back at least 95 % of the chunks that could be empty: domains $domains',
+    'M78: gives back at least 95 % of the chunks that could be empty: domains $domains',
     ({ domains }) => {
       const { host, owners, check, ideal } = sparse(domains, 6);
       const compaction = new Compaction(host, owners.nominator, NOBODY_ELSE);
@@ -76,7 +76,7 @@ describe('compaction', () => {
     },
   );
 
-  it('M73: does nothing where nothing is sparse', () => {
+  it('M78: does nothing where nothing is sparse', () => {
     const host = smallPool({ poolBytes: 32 * 2 ** 20 });
     const owners = new TestOwners(host);
     const vm = owners.add({ pages: 4096 });
@@ -86,7 +86,7 @@ describe('compaction', () => {
     expect(compaction.moved).toBe(0);
   });
 
-  it('M73: a chunk that does not empty is left alone for a while', () => {
+  it('M78: a chunk that does not empty is left alone for a while', () => {
     const { host, owners, vms, check } = sparse([0], 6);
     const compaction = new Compaction(host, owners.nominator, NOBODY_ELSE);
     const { guest } = vms[0] as TestVm;
@@ -104,7 +104,7 @@ describe('compaction', () => {
 });
 
 describe('compaction of merged frames', () => {
-  it('M73: moves them to fuller chunks, all views follow, and pages that become equal later join the copies', () => {
+  it('M78: moves them to fuller chunks, all views follow, and pages that become equal later join the copies', () => {
     const host = smallPool({ poolBytes: 32 * 2 ** 20 });
     const owners = new TestOwners(host);
     const fusion = new Fusion(host, owners.nominator);

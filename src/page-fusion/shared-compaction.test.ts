@@ -1,4 +1,4 @@
-/** Rule M73: shared frames of a sparse chunk move, pages of images among them, and one that is being read does not. */
+/** Rule M78: shared frames of a sparse chunk move, pages of images among them, and one that is being read does not. */
 import { expect, it } from 'vitest';
 import type { SharedImage } from '../disk/index.ts';
 import { frameWord, generationWord, tableBytes } from '../disk/shared-image.ts';
@@ -35,7 +35,7 @@ function loaded(host: HostMemory, words: Int32Array, page: number, frame: number
   words[frameWord(page)] = frame;
 }
 
-it('M73: pages of images move with all their views, and the table of the image follows', () => {
+it('M78: pages of images move with all their views, and the table of the image follows', () => {
   const host = smallPool();
   const owners = new TestOwners(host);
   const vm = owners.add();
@@ -59,7 +59,7 @@ it('M73: pages of images move with all their views, and the table of the image f
   owners.audit([...others, ...now]);
 });
 
-it('M73: a page that is read whole only while it is copied stays where it is', () => {
+it('M78: a page that is read whole only while it is copied stays where it is', () => {
   const host = smallPool();
   const owners = new TestOwners(host);
   const { image, words } = imageOf();

@@ -3,7 +3,7 @@ import { smallPool } from '../guest-memory/test-guest.ts';
 import { VM_RUN_TIME } from '../host-memory/tables.ts';
 import { IdleVms } from './idle-vms.ts';
 
-it('M74: a VM is idle while its hart runs for less than 3 % of the time, however often one looks', () => {
+it('M79: a VM is idle while its hart runs for less than 3 % of the time, however often one looks', () => {
   const host = smallPool();
   const idle = new IdleVms(host);
   const ran = (us: number): void => {

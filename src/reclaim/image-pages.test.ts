@@ -7,7 +7,7 @@ import { ImagePages } from './image-pages.ts';
 
 const PAGES = 4;
 
-it('M74: what nobody maps goes when it is seen so twice, also when other images come and go; all of it when memory is short', () => {
+it('M79: what nobody maps goes when it is seen so twice, also when other images come and go; all of it when memory is short', () => {
   const host = smallPool();
   const table = new SharedArrayBuffer(tableBytes(PAGES * PAGE));
   const words = new Int32Array(table);

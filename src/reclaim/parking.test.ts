@@ -107,7 +107,7 @@ describe('parking', () => {
     expect([store.tried, parking.counts.compressed]).toEqual([1, 1]);
   });
 
-  it('M69 M74: clean pages of images are dropped and nothing else by that way', () => {
+  it('M69 M79: clean pages of images are dropped and nothing else by that way', () => {
     const { host, owners, store, parking, vm, collect, age } = open();
     const image = host.allocateShared(FILE_DOMAIN, 1)?.[0] ?? 0;
     host.kernels.zeroFrame(image);

@@ -26,6 +26,7 @@ import type { Nominator } from '../vm/nominator.ts';
 import type { SurveyedVm } from '../vm/vm-survey.ts';
 import type { Costs, Way } from './costs.ts';
 import { SharedCopies } from './shared-copies.ts';
+import type { UnusedPages } from './unused-pages.ts';
 
 /** What parking needs of the page store; `StoreWriter` is the implementation. */
 export interface ParkingStore {
@@ -116,6 +117,20 @@ export class Parking {
       if (state === PRIVATE) this.#private.push(found);
       else if (imagePageOf(this.#host, frame) >= 0) this.#images.push(found);
       else if (this.#copies.holdersOf(frame, vm.domain) > 0) this.#views.push(found);
+    }
+  }
+
+  /** Remembers the pages of images in this leaf that the VM did not use at the last pass either. Between `beginReading` and `endReading`. */
+  collectUnused(vm: SurveyedVm, leaf: number, leafAt: number, unused: UnusedPages): void {
+    const { words } = this.#host;
+    this.#forget(vm.life);
+    for (let i = 0; i < LEAF_PAGES; i++) {
+      const entry = words[leafAt + i * ENTRY_WORDS];
+      const frame = frameOf(entry);
+      if (stateOf(entry) !== SHARED || (entry & ROM) !== 0 || !isFrame(this.#host, frame)) continue;
+      if (imagePageOf(this.#host, frame) < 0 || !unused.note(vm.life, leaf, i, (entry & YOUNG) === 0)) continue;
+      const stamp = words[leafAt + i * ENTRY_WORDS + ENTRY_STAMP];
+      if (((vm.epoch - stamp) | 0) > 0) this.#images.push({ page: leaf * LEAF_PAGES + i, frame, stamp });
     }
   }
 
