@@ -12,6 +12,7 @@ export interface ManagerCounters {
   readonly scannedBytes: number;
   readonly comparedBytes: number;
   readonly cpuMs: number;
+  readonly fusionCpuMs: number;
   readonly mergedPages: number;
   readonly zeroedPages: number;
   readonly brokenMerges: number;
@@ -40,9 +41,9 @@ export function counted(from: ManagerCounters | null, to: ManagerCounters | null
   return Object.fromEntries(difference) as unknown as ManagerCounters;
 }
 
-/** Bytes hashed or compared per second of CPU. */
+/** Bytes hashed or compared per second of CPU: of the worker for looking, and of owners for merging. What dropping and moving pages takes is not in it. */
 export const bytesPerCpuSecond = (work: ManagerCounters | null): number =>
-  work ? (work.scannedBytes + work.comparedBytes) / (work.cpuMs / 1000) : Number.NaN;
+  work ? (work.scannedBytes + work.comparedBytes) / (work.fusionCpuMs / 1000) : Number.NaN;
 
 /** Stops the worker from looking for equal and zero pages, or lets it go on. */
 export async function setFusion(host: Host, enabled: boolean): Promise<void> {

@@ -54,6 +54,8 @@ export const RETURN_CURSOR = CONTROL + 68;
 export const GIVEN_RUNS = CONTROL + 69;
 /** Time that owners took for what the memory worker nominated, µs mod 2^32. */
 export const OWNERS_TIME = CONTROL + 71;
+/** The part of it for zero reclaim and merges. */
+export const OWNERS_FUSION_TIME = CONTROL + 72;
 /** When (ms of the monotonic clock, wrapping) chunks that rest are looked at again. */
 export const REST_DUE = CONTROL + 70;
 
@@ -85,6 +87,7 @@ export const WORKER_COUNT_NAMES = [
   'compressed',
   'swapped',
   'cpuMs',
+  'fusionCpuMs',
   'storeBytes',
   'storeFrames',
   'swapBlocks',

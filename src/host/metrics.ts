@@ -74,6 +74,11 @@ function addPool(page: Page, { memory }: HostOverview): void {
 function addManager(page: Page, { memory: { manager } }: HostOverview): void {
   const pages = (count: number): number => count * PAGE_BYTES;
   page.counter('shoal_manager_cpu_seconds_total', 'CPU time spent on finding memory to win.', manager.cpuMs / 1000);
+  page.counter(
+    'shoal_manager_fusion_cpu_seconds_total',
+    'The part of it for finding and merging equal pages.',
+    manager.fusionCpuMs / 1000,
+  );
   page.counter('shoal_manager_scanned_bytes_total', 'Guest pages hashed or tested for zero.', manager.scannedBytes);
   page.counter('shoal_manager_compared_bytes_total', 'Guest pages compared with one that looked equal.', manager.comparedBytes);
   page.counter('shoal_manager_passes_total', 'Whole passes over the pages of all machines.', manager.passes);

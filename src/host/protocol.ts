@@ -105,6 +105,7 @@ const managerSchema = z.object({
   scannedBytes: bytes,
   comparedBytes: bytes,
   cpuMs: z.number().nonnegative(),
+  fusionCpuMs: z.number().nonnegative(),
   mergedPages: bytes,
   zeroedPages: bytes,
   brokenMerges: bytes,

@@ -11,7 +11,14 @@
  */
 import { LEAF_PAGES } from '../guest-memory/page-entry.ts';
 import type { HostMemory } from '../host-memory/index.ts';
-import { FREE_FRAMES, OWNERS_TIME, RELEASING_FRAMES, WORKER_COUNT_NAMES, WORKER_COUNTS } from '../host-memory/tables.ts';
+import {
+  FREE_FRAMES,
+  OWNERS_FUSION_TIME,
+  OWNERS_TIME,
+  RELEASING_FRAMES,
+  WORKER_COUNT_NAMES,
+  WORKER_COUNTS,
+} from '../host-memory/tables.ts';
 import { Compaction } from '../page-fusion/compaction.ts';
 import { Fusion } from '../page-fusion/fusion.ts';
 import { StoreWriter, SwapFileDevice, storeCounters } from '../page-store/index.ts';
@@ -23,9 +30,10 @@ import { Parking } from '../reclaim/parking.ts';
 import { Reclaim } from '../reclaim/reclaim.ts';
 import { UnusedPages } from '../reclaim/unused-pages.ts';
 import { Watermarks } from '../reclaim/watermarks.ts';
-import { Nominator } from '../vm/nominator.ts';
-import { ageVm, livingVms, visitLeaves } from '../vm/vm-survey.ts';
+import { Nominator, threadCpuMs } from '../vm/nominator.ts';
+import { ageVm, livingVms, type SurveyedVm, visitLeaves } from '../vm/vm-survey.ts';
 import { Decisions } from './decisions.ts';
+import { GrowingTime } from './growing-time.ts';
 import type { WorkerMessage, WorkerOrder } from './messages.ts';
 import { Pace } from './pace.ts';
 import type { SharedSettings } from './settings.ts';
@@ -92,8 +100,10 @@ export class MemoryWorker {
   #noted = { share: 0, zero: 0, move: 0 };
   #swapFull = false;
   #swapToldAt = -SWAP_TOLD_MS;
-  #ownersUs = 0;
-  #ownersWord = 0;
+  /** What owners took to carry out what was nominated, and what was nominated by fusion. */
+  readonly #owners = new GrowingTime(OWNERS_TIME);
+  readonly #ownersFusion = new GrowingTime(OWNERS_FUSION_TIME);
+  #visitMs = 0;
   #passes = 0;
   /** What `changes` of the settings said last. */
   #changes: number;
@@ -280,7 +290,7 @@ export class MemoryWorker {
     let looked = 0;
     for (let leaf = 0; leaf >= 0 && !this.#settings.stopped; ) {
       leaf = visitLeaves(this.#host, life, leaf, 1, (vm, number, at) => {
-        if (fusion) this.#fusion.visit(vm, number, at);
+        if (fusion) this.#visit(vm, number, at);
         if (isIdle) this.#parking.collect(vm, number, at);
         else this.#parking.collectUnused(vm, number, at, this.#unused);
         looked += LEAF_PAGES;
@@ -295,6 +305,12 @@ export class MemoryWorker {
     const dropped = this.#parking.counts.dropped - droppedBefore;
     if (dropped > 0) this.#decisions.note(life, 'drop', dropped, 'has not used these pages of its images');
     return looked;
+  }
+
+  #visit(vm: SurveyedVm, leaf: number, leafAt: number): void {
+    const start = threadCpuMs();
+    this.#fusion.visit(vm, leaf, leafAt);
+    this.#visitMs += threadCpuMs() - start;
   }
 
   /** Image pages of the leaf at hand that the VM does not use, as far as its minimum allows. */
@@ -334,14 +350,6 @@ export class MemoryWorker {
     this.#swapToldAt = now;
   }
 
-  /** What owners took to carry out what was nominated, ms. */
-  #ownersMs(): number {
-    const word = Atomics.load(this.#host.words, OWNERS_TIME);
-    this.#ownersUs += (word - this.#ownersWord) >>> 0;
-    this.#ownersWord = word;
-    return this.#ownersUs / 1000;
-  }
-
   #publishNowAndThen(): void {
     if (performance.now() >= this.#publishedAt + PUBLISH_MS) this.#publish();
   }
@@ -361,7 +369,8 @@ export class MemoryWorker {
       dropped: this.#parking.counts.dropped,
       compressed: this.#parking.counts.compressed,
       swapped: this.#parking.counts.swapped,
-      cpuMs: Math.round(this.#pace.cpuMs + this.#ownersMs()),
+      cpuMs: Math.round(this.#pace.cpuMs + this.#owners.ms(this.#host.words)),
+      fusionCpuMs: Math.round(this.#visitMs + this.#nominator.cpuMs + this.#ownersFusion.ms(this.#host.words)),
       storeBytes: stored.compressedBytes,
       storeFrames: stored.storeFrames,
       swapBlocks: stored.swappedPages,

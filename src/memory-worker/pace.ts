@@ -3,17 +3,13 @@
  */
 import type { HostMemory } from '../host-memory/index.ts';
 import { MEMORY_WORKER } from '../host-memory/waiters.ts';
+import { threadCpuMs } from '../vm/nominator.ts';
 import type { SharedSettings } from './settings.ts';
 
 /** A pass that wins less than this share of what it looked at was for nothing. */
 const WORTH_WHILE = 0.002;
 /** Each pass for nothing doubles the time to the next, up to so long, ms. */
 const INTERVAL_MAX_MS = 60_000;
-
-const threadCpuMs = (): number => {
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) / 1000;
-};
 
 export class Pace {
   readonly #host: HostMemory;

@@ -15,7 +15,7 @@ import { SCRATCH_BYTES } from '../layout/arena.ts';
 import { N_OUTCOME, NOMINATION, NOMINATION_DONE, vmOfLife } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
 import type { SurveyedVm } from '../vm/vm-survey.ts';
-import { DomainKeys } from './domain-keys.ts';
+import { type DomainKey, DomainKeys } from './domain-keys.ts';
 import { Merging } from './merging.ts';
 import { FrameRecords, RECORD_PRIVATE } from './records.ts';
 
@@ -43,6 +43,9 @@ export class Fusion {
   readonly #pages = new Map<number, Map<number, Uint8Array>>();
   /** Where the kernel puts a hash: the last words of this thread's scratch area. */
   readonly #hashAt: number;
+  /** The domain that was looked at last, and its key. */
+  #domain = -1;
+  #key: DomainKey = { low: 0, high: 0 };
   #pass = 0;
 
   constructor(host: HostMemory, nominator: Nominator) {
@@ -113,7 +116,8 @@ export class Fusion {
     const moves = unstampedMoves(this.#host, vmOfLife(vm.life));
     this.counts.read++;
     const isZero = kernels.isZeroFrame(frame);
-    const key = this.#keys.of(vm.domain);
+    if (vm.domain !== this.#domain) this.#turnTo(vm.domain);
+    const key = this.#key;
     if (!isZero) kernels.hashFrame(frame, key.low, key.high, this.#hashAt);
     // Written meanwhile, another's by now, or gone and come back: then what was read is nothing.
     if (Atomics.load(words, at + ENTRY_STAMP) !== stamp || frameOf(Atomics.load(words, at)) !== frame) return;
@@ -129,6 +133,11 @@ export class Fusion {
     if (found === 0) this.records.insert(frame);
     // There is no frame for the two now: this one is read again, for else nobody would see that they are equal.
     else if (!this.merging.merge({ vm: vm.life, page, frame, stamp }, vm.domain, found)) this.records.forget(frame);
+  }
+
+  #turnTo(domain: number): void {
+    this.#domain = domain;
+    this.#key = this.#keys.of(domain);
   }
 
   #notesOf(life: number, leaf: number): Uint8Array {

@@ -30,6 +30,7 @@ export class ManagerAccount {
       scannedBytes: total('read') * PAGE_SIZE,
       comparedBytes: total('compared') * PAGE_SIZE,
       cpuMs: total('cpuMs'),
+      fusionCpuMs: total('fusionCpuMs'),
       mergedPages: total('merged'),
       zeroedPages: total('zeroed'),
       brokenMerges: this.#breaks.read(host),

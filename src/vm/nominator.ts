@@ -16,6 +16,8 @@ const LOOK_AGAIN_MS = 20;
 const WORTH_WAKING = 128;
 
 export class Nominator {
+  /** CPU time of this thread for exchanging, ms. */
+  cpuMs = 0;
   readonly #host: HostMemory;
   readonly #senders: readonly NominationSender[];
   readonly #queues: Nomination[][];
@@ -62,6 +64,7 @@ export class Nominator {
    * some out. How many came back.
    */
   exchange(enough = WORTH_WAKING): number {
+    const start = threadCpuMs();
     let count = 0;
     for (const [thread, sender] of this.#senders.entries()) {
       count += sender.takeBack(this.#takeBack);
@@ -75,6 +78,7 @@ export class Nominator {
       this.#unrung[thread] = 0;
       this.#host.ringDoorbell(thread);
     }
+    this.cpuMs += threadCpuMs() - start;
     return count;
   }
 
@@ -94,4 +98,10 @@ export class Nominator {
   readonly #takeBack = (words: Int32Array, at: number): void => {
     this.#handlers.get(words[at + N_KIND] as NominationKind)?.(words, at);
   };
+}
+
+/** CPU time of the thread that asks, ms. */
+export function threadCpuMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
 }

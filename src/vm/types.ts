@@ -67,6 +67,8 @@ export interface ManagerCounters {
   readonly comparedBytes: number;
   /** CPU time of the worker, and of the owners for what it nominated, ms. */
   readonly cpuMs: number;
+  /** The part of it for finding and merging equal pages and pages of zeros. */
+  readonly fusionCpuMs: number;
   /** Pages that were given the frame of an equal page. */
   readonly mergedPages: number;
   /** Pages found to be all zero and given back. */

@@ -35,6 +35,7 @@ const NOTHING_MANAGED: ManagerCounters = {
   scannedBytes: 0,
   comparedBytes: 0,
   cpuMs: 0,
+  fusionCpuMs: 0,
   mergedPages: 0,
   zeroedPages: 0,
   brokenMerges: 0,

@@ -20,7 +20,7 @@ import { reclaimZeroAtOnce, shareFirstAtOnce, shareFurtherAtOnce } from '../../g
 import { lifeOf } from '../../host-memory/accounts.ts';
 import type { HostMemory } from '../../host-memory/index.ts';
 import type { Steps } from '../../host-memory/steps.ts';
-import { OWNERS_TIME } from '../../host-memory/tables.ts';
+import { OWNERS_FUSION_TIME, OWNERS_TIME } from '../../host-memory/tables.ts';
 import {
   N_ARGUMENT,
   N_IDENTITY,
@@ -60,6 +60,9 @@ export class NominationServer {
   /** The VM, by slot and life, that was served last in this serve, and so many times in a row; 0: none yet. */
   #vm = 0;
   #inRow = 0;
+  /** Nominations of this serve, and those of them that are fusion's. */
+  #served = 0;
+  #merges = 0;
   #machine: Machine | undefined;
   #memory: GuestMemory | null = null;
   /** The TLB that was taken from it for the time being. */
@@ -89,11 +92,18 @@ export class NominationServer {
       this.#turnFrom();
     }
     const { host, ringWorker } = this.#options;
-    Atomics.add(host.words, OWNERS_TIME, Math.round((performance.now() - start) * 1000));
+    const us = Math.round((performance.now() - start) * 1000);
+    Atomics.add(host.words, OWNERS_TIME, us);
+    // By number: what else is asked takes rather longer.
+    Atomics.add(host.words, OWNERS_FUSION_TIME, Math.round((us * this.#merges) / Math.max(1, this.#served)));
+    this.#served = 0;
+    this.#merges = 0;
     ringWorker();
   }
 
   readonly #carryOut = (words: Int32Array, at: number): number => {
+    this.#served++;
+    if (words[at + N_KIND] <= NOMINATION.shareFurther) this.#merges++;
     if (words[at + N_KIND] === NOMINATION.pass) return NOMINATION_DONE;
     if (words[at + N_VM] !== this.#vm) this.#turnTo(words[at + N_VM]);
     const memory = this.#memory;
