@@ -77,11 +77,12 @@ export class MemoryWorker {
         if (kind !== 'shareFirst') continue;
         this.#copying.delete(keyOf(domain, word));
         const has = this.#host.words[target * 1024 + FIRST];
-        const asSeen = outcome !== 'done' || has === word || !namesItsLife(nomination);
+        const asked = this.#world.filling.get(target) ?? 0;
+        // Of two for one frame, the later is carried out only when the earlier one's page has gone again, and then its bytes are there.
+        const asSeen = outcome !== 'done' || has === word || asked > 1 || !namesItsLife(nomination);
         assert(asSeen, `frame ${target} has not what its first page was seen to have`);
         if (outcome === 'done') this.#targets.set(keyOf(domain, has), { frame: target, generation });
-        const open = (this.#world.filling.get(target) ?? 0) - 1;
-        if (open > 0) this.#world.filling.set(target, open);
+        if (asked > 1) this.#world.filling.set(target, asked - 1);
         else {
           this.#world.filling.delete(target);
           if (hasSoleReference(this.#host, target) && this.#world.letGoOf(target)) yield* releaseManySteps(this.#host, [target]);
