@@ -92,6 +92,7 @@ export const WORKER_COUNT_NAMES = [
   'storeFrames',
   'swapBlocks',
   'swapCapacity',
+  'ballooned',
 ] as const;
 
 /** One for each vCPU thread, then the memory worker's. */
@@ -156,6 +157,11 @@ export const VM_SHARES = 26;
 export const VM_MOVED = 27;
 /** Time that its hart ran since the machine was made, in milliseconds mod 2^32, across power-offs. Changed by its thread. */
 export const VM_RUN_MS = 30;
+// What the balloon shall hold, and what the guest says of itself, pages; how often it said something (mod 2^32). Changed by its thread.
+export const VM_BALLOON_TARGET = 31;
+export const VM_GUEST_FREE = 32;
+export const VM_GUEST_AVAILABLE = 33;
+export const VM_STATISTICS = 34;
 /** 64 words: the page directories, each for 2 GiB of promise. */
 export const VM_ROOT = 64;
 export const VM_ROOT_COUNT = 64;

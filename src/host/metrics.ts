@@ -89,6 +89,7 @@ function addManager(page: Page, { memory: { manager } }: HostOverview): void {
       [pages(manager.zeroedPages), 'zero'],
       [pages(manager.mergedPages), 'share'],
       [pages(manager.droppedPages), 'drop'],
+      [pages(manager.balloonedPages), 'balloon'],
       [pages(manager.compressedPages), 'compress'],
       [pages(manager.swappedPages), 'swap'],
     ],

@@ -111,6 +111,7 @@ const managerSchema = z.object({
   brokenMerges: bytes,
   movedPages: bytes,
   droppedPages: bytes,
+  balloonedPages: bytes,
   compressedPages: bytes,
   swappedPages: bytes,
   broughtPages: bytes,

@@ -22,6 +22,7 @@ import {
 import { Compaction } from '../page-fusion/compaction.ts';
 import { Fusion } from '../page-fusion/fusion.ts';
 import { StoreWriter, SwapFileDevice, storeCounters } from '../page-store/index.ts';
+import { Ballooning } from '../reclaim/ballooning.ts';
 import { Costs } from '../reclaim/costs.ts';
 import { IdleVms } from '../reclaim/idle-vms.ts';
 import { ImagePages } from '../reclaim/image-pages.ts';
@@ -89,6 +90,7 @@ export class MemoryWorker {
   readonly #compaction: Compaction;
   readonly #costs: Costs;
   readonly #parking: Parking;
+  readonly #ballooning: Ballooning;
   readonly #reclaim: Reclaim;
   readonly #watermarks: Watermarks;
   readonly #idle: IdleVms;
@@ -115,6 +117,8 @@ export class MemoryWorker {
   #nextPass = 0;
   /** Until when reclaim is not tried again, and VMs are not trimmed, ms. */
   #exhaustedUntil = 0;
+  /** Until then it is balloons that are waited for, while no VM waits for memory. */
+  #awaits = false;
   #nextTrim = 0;
   #nextTidy = 0;
   #publishedAt = 0;
@@ -142,11 +146,20 @@ export class MemoryWorker {
     });
     this.#pace = new Pace(host, settings);
     this.#decisions = new Decisions(send);
+    this.#ballooning = new Ballooning({
+      host,
+      nominator: this.#nominator,
+      costs: this.#costs,
+      watermarks: this.#watermarks,
+      decided: (life, pages, reason) => this.#decisions.note(life, 'balloon', pages, reason),
+      isBusy: (life) => this.#idle.idleMs(life, performance.now()) === 0,
+    });
     this.#reclaim = new Reclaim({
       host,
       nominator: this.#nominator,
       fusion: this.#fusion,
       parking: this.#parking,
+      ballooning: this.#ballooning,
       costs: this.#costs,
       watermarks: this.#watermarks,
       compaction: this.#compaction,
@@ -179,8 +192,10 @@ export class MemoryWorker {
 
   /** What does not wait for a pass. True if there was anything. */
   #attend(now: number): boolean {
+    this.#ballooning.look();
     const isShort = this.#watermarks.missing > 0;
-    if (isShort && now >= this.#exhaustedUntil) this.#relieve();
+    const isDue = now >= this.#exhaustedUntil || (this.#awaits && this.#watermarks.somebodyWaits);
+    if (isShort && isDue) this.#relieve();
     else if (!isShort && now >= this.#nextTrim && this.#reclaim.isTrimDue) this.#trim(now);
     else return false;
     return true;
@@ -202,10 +217,11 @@ export class MemoryWorker {
   }
 
   #relieve(): void {
-    const { exhausted } = this.#reclaim.relieve();
+    const { exhausted, awaits } = this.#reclaim.relieve();
     this.#publish();
+    this.#awaits = awaits;
     // More may be had when guests have moved on, or pages have become quiet: not before.
-    if (exhausted) this.#exhaustedUntil = performance.now() + EXHAUSTED_AGAIN_MS;
+    if (exhausted || awaits) this.#exhaustedUntil = performance.now() + EXHAUSTED_AGAIN_MS;
   }
 
   /** A long shortage must not make the worker deaf, nor keep what owners have freed in the store. */
@@ -213,6 +229,7 @@ export class MemoryWorker {
     this.#listen();
     this.#store.collect();
     this.#imagePages.releaseAll();
+    this.#ballooning.look();
     this.#publish();
   }
 
@@ -375,6 +392,7 @@ export class MemoryWorker {
       storeFrames: stored.storeFrames,
       swapBlocks: stored.swappedPages,
       swapCapacity: stored.swapBlocks,
+      ballooned: this.#ballooning.ballooned,
     };
     for (const [i, name] of WORKER_COUNT_NAMES.entries()) Atomics.store(this.#host.words, WORKER_COUNTS + i, values[name]);
     this.#costs.cameBackSoFar('compress', stored.decompressedTotal);

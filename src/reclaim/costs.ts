@@ -1,13 +1,16 @@
 /**
- * What a byte costs that is won by each way of parking a page: the time to put the page away, and the time that guests wait for the share of
- * such pages that come back. Measured while it happens, so a slow disk or a busy working set changes the order by itself.
+ * What a byte costs that is won by each way: the time to put the page away, and the time that guests wait for the share of such pages that come back. Measured while it happens, so a slow disk or a busy working set changes the order by itself.
  */
-export const WAYS = ['drop', 'compress', 'swap'] as const;
+export const WAYS = ['drop', 'balloon', 'compress', 'swap'] as const;
 export type Way = (typeof WAYS)[number];
+/** Ways that put pages of a VM away without its doing. */
+export type ParkingWay = Exclude<Way, 'balloon'>;
 
 /** What is assumed until there is something to measure, µs: to put a page away, and what its guest waits when it wants it again. */
 const ASSUMED: Readonly<Record<Way, { readonly put: number; readonly wait: number; readonly refaults: number }>> = {
   drop: { put: 3, wait: 120, refaults: 0.1 },
+  // The guest's own time, and what it reads from its disks again.
+  balloon: { put: 8, wait: 120, refaults: 0.1 },
   compress: { put: 12, wait: 20, refaults: 0.3 },
   swap: { put: 30, wait: 250, refaults: 0.3 },
 };
@@ -25,8 +28,8 @@ interface Tally {
 }
 
 export class Costs {
-  readonly #tallies: Record<Way, Tally> = { drop: fresh(), compress: fresh(), swap: fresh() };
-  readonly #soFar: Record<Way, number> = { drop: 0, compress: 0, swap: 0 };
+  readonly #tallies: Record<Way, Tally> = { drop: fresh(), balloon: fresh(), compress: fresh(), swap: fresh() };
+  readonly #soFar: Record<Way, number> = { drop: 0, balloon: 0, compress: 0, swap: 0 };
 
   /** `pages` were nominated to be put away in `us`, and that wins `bytesWon`. No pages: nothing is learnt from looking for some. */
   putAway(way: Way, pages: number, us: number, bytesWon: number): void {

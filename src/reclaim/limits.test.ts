@@ -12,6 +12,7 @@ import { createNominations } from '../vm/nominations.ts';
 import { Nominator } from '../vm/nominator.ts';
 import type { Machine } from '../vm/vcpu-thread/machine.ts';
 import { NominationServer } from '../vm/vcpu-thread/nomination-server.ts';
+import { Ballooning } from './ballooning.ts';
 import { Costs } from './costs.ts';
 import { claimOf } from './limits.ts';
 import { Parking } from './parking.ts';
@@ -39,7 +40,8 @@ function openReclaim() {
   const server = new NominationServer({
     host,
     nominations,
-    machineIn: (slot) => guests.map((memory) => ({ memory }) as Machine).find(({ memory }) => memory?.vm === slot),
+    machineIn: (slot) =>
+      guests.map((memory) => ({ memory, requestStatistics: () => {} }) as Machine).find(({ memory }) => memory?.vm === slot),
     trap: (_machine, error) => {
       throw error;
     },
@@ -58,6 +60,7 @@ function openReclaim() {
     parking: new Parking(host, nominator, store, costs),
     costs,
     watermarks,
+    ballooning: new Ballooning({ host, nominator, costs, watermarks, decided: () => {}, isBusy: () => false }),
     stopped: () => false,
     fuses: () => true,
     decided: (life) => victims.push(life),

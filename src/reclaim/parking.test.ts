@@ -4,7 +4,7 @@ import { PAGE, RAM, smallPool } from '../guest-memory/test-guest.ts';
 import { FILE_DOMAIN } from '../host-memory/index.ts';
 import { firstOf, TestOwners, type TestVm } from '../vm/test-owners.ts';
 import { ageVm, visitLeaves } from '../vm/vm-survey.ts';
-import { Costs, type Way } from './costs.ts';
+import { Costs, type ParkingWay } from './costs.ts';
 import { Parking } from './parking.ts';
 import { TestStore } from './test-store.ts';
 
@@ -19,7 +19,7 @@ function open() {
     ageVm(host, owners.nominator, vm.life);
     owners.nominator.settle();
   };
-  const put = (ways: readonly Way[]) => {
+  const put = (ways: readonly ParkingWay[]) => {
     parking.put(vm.life, ways);
     owners.nominator.settle();
     owners.audit();
@@ -44,7 +44,7 @@ describe('parking', () => {
     expect(vm.first(3)).toBe(firstOf(4));
   });
 
-  it.each<{ ways: readonly Way[]; swapRoom: number }>([
+  it.each<{ ways: readonly ParkingWay[]; swapRoom: number }>([
     { ways: ['compress', 'swap'], swapRoom: 9 },
     { ways: ['swap', 'compress'], swapRoom: 2 },
   ])('M69: by $ways: what finds no room in the first goes the next way', ({ ways, swapRoom }) => {

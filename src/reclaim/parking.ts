@@ -24,7 +24,7 @@ import type { HostMemory } from '../host-memory/index.ts';
 import { N_IDENTITY, N_OUTCOME, N_TARGET, NOMINATION, NOMINATION_DONE, vmOfLife } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
 import type { SurveyedVm } from '../vm/vm-survey.ts';
-import type { Costs, Way } from './costs.ts';
+import type { Costs, ParkingWay } from './costs.ts';
 import { SharedCopies } from './shared-copies.ts';
 import type { UnusedPages } from './unused-pages.ts';
 
@@ -138,7 +138,7 @@ export class Parking {
    * Nominates what `collect` remembers of this VM, by these ways, `most` pages at most: the first takes what it can, the next what is left. Once: it is
    * forgotten then. Nothing that was nominated before is under way, if private pages are among the ways.
    */
-  put(life: number, ways: readonly Way[], most = LEAF_PAGES): void {
+  put(life: number, ways: readonly ParkingWay[], most = LEAF_PAGES): void {
     // What fusion nominated since has become nothing or another's: that would be compressed in vain.
     let left = this.#life === life ? this.#private.filter((quiet) => isPageOf(this.#host, vmOfLife(life), quiet)) : [];
     let room = most;
@@ -159,7 +159,7 @@ export class Parking {
    * As `put`, for views of merged frames, those of frames with fewest holders first: all of them must go before anything is won. The costs do not
    * hear of it, for they are of pages that win by themselves.
    */
-  putViews(life: number, ways: readonly Way[], most = LEAF_PAGES): void {
+  putViews(life: number, ways: readonly ParkingWay[], most = LEAF_PAGES): void {
     const views =
       this.#life === life ? this.#views.map((view) => ({ view, holders: this.#copies.holdersOf(view.frame, this.#domain) })) : [];
     views.sort((a, b) => a.holders - b.holders);
@@ -232,7 +232,7 @@ export class Parking {
     if (this.#nominator.backlog >= UNDER_WAY_MAX) this.#nominator.settle(UNDER_WAY_MAX / 2);
   }
 
-  #putFrame(frame: number, ways: readonly Way[]): number {
+  #putFrame(frame: number, ways: readonly ParkingWay[]): number {
     for (const way of ways) {
       const handle =
         way === 'compress' ? this.#store.putCompressed(frame) : way === 'swap' ? this.#store.putSwappedMany([frame])[0] : 0;

@@ -5,6 +5,7 @@ import { EMPTY_FRAMES, VM_EPOCH, VM_MAXIMUM, VM_MINIMUM, VM_SHARES } from '../ho
 import { Compaction } from '../page-fusion/compaction.ts';
 import { Fusion } from '../page-fusion/fusion.ts';
 import { firstOf, TestOwners, type TestVm } from '../vm/test-owners.ts';
+import { Ballooning } from './ballooning.ts';
 import { Costs, type Way } from './costs.ts';
 import { Parking } from './parking.ts';
 import { Reclaim } from './reclaim.ts';
@@ -20,6 +21,8 @@ function open(breakReserve = 0) {
   const fusion = new Fusion(host, owners.nominator);
   const parking = new Parking(host, owners.nominator, store, costs);
   const decided: { readonly life: number; readonly way: Way; readonly pages: number }[] = [];
+  const { nominator } = owners;
+  const ballooning = new Ballooning({ host, nominator, costs, watermarks, decided: () => {}, isBusy: () => false });
   const fuses = { yes: true };
   let between = 0;
   const reclaim = new Reclaim({
@@ -27,6 +30,7 @@ function open(breakReserve = 0) {
     nominator: owners.nominator,
     fusion,
     parking,
+    ballooning,
     costs,
     watermarks,
     compaction: new Compaction(host, owners.nominator, { images: () => [], copied: () => {} }),
@@ -44,7 +48,22 @@ function open(breakReserve = 0) {
       if (!vm.fill(page, seed + page)) throw new Error('the pool is too small for this test');
     return vm;
   };
-  return { host, owners, store, costs, watermarks, fusion, parking, reclaim, decided, fuses, account, add, count: () => between };
+  return {
+    host,
+    owners,
+    store,
+    costs,
+    watermarks,
+    ballooning,
+    fusion,
+    parking,
+    reclaim,
+    decided,
+    fuses,
+    account,
+    add,
+    count: () => between,
+  };
 }
 
 const has = (vm: TestVm): number => vm.guest.memory().privateBytes / PAGE;
@@ -97,9 +116,67 @@ describe('relief', () => {
     const vms = [pool.add(1, 2000), pool.add(10_000, 2040)];
     for (const vm of vms) pool.account(vm, VM_MINIMUM, 4096);
     const { epoch } = (vms[0] as TestVm).guest;
-    expect(pool.reclaim.relieve()).toEqual({ won: 0, exhausted: true });
+    expect(pool.reclaim.relieve()).toEqual({ won: 0, exhausted: true, awaits: false });
     expect([vms.map(has), pool.store.tried]).toEqual([[2000, 2040], 0]);
     expect((vms[0] as TestVm).guest.words[(vms[0] as TestVm).guest.account + VM_EPOCH]).toBe(epoch);
+  });
+
+  describe('by the balloon', () => {
+    /** A guest that has said it has much available, and another that uses the rest of the pool. */
+    const pressed = (minimum: number) => {
+      const pool = open();
+      const vm = pool.owners.add({ source: pool.store, pages: 16_384 });
+      for (let page = 0; page < 2500; page++) vm.fill(page, page + 1);
+      for (let page = 200; page < 2500; page++) vm.givable.push(page);
+      vm.available = 16_000;
+      const other = pool.add(10_000, 1400);
+      pool.account(other, VM_SHARES, 1000);
+      pool.account(vm, VM_MINIMUM, minimum);
+      for (let i = 0; i < PRIOR; i++) pool.costs.refused('compress', 4096);
+      pool.costs.putAway('balloon', 10_000, 0, 10_000 * PAGE);
+      expect(pool.ballooning.ask(vm.life, 0)).toBe(0);
+      pool.owners.nominator.settle();
+      pool.ballooning.look();
+      return { ...pool, vm, other, missing: pool.watermarks.missing };
+    };
+    const PRIOR = 100;
+
+    it('M77: a guest that has enough is asked, and not squeezed for what it should give any moment', () => {
+      const pool = pressed(0);
+      expect(pool.missing).toBeGreaterThan(0);
+      const asked = Math.min(1024, pool.missing);
+      expect(pool.reclaim.relieve().awaits).toBe(true);
+      expect(pool.vm.target).toBe(asked);
+      // Only what was missing beyond that.
+      expect(pool.parking.won).toBeLessThanOrEqual(pool.missing - asked + 512);
+      pool.vm.drive();
+      pool.reclaim.relieve();
+      expect(pool.vm.guest.memory().balloonedBytes).toBe(asked * PAGE);
+      expect(has(pool.other)).toBe(1400);
+      pool.owners.audit();
+    });
+
+    it('M77: if somebody waits for memory, nobody waits for the guest', () => {
+      const pool = pressed(0);
+      let pages = 1400;
+      while (pool.other.fill(pages, pages + 10_000)) pages++;
+      expect(pool.reclaim.relieve().awaits).toBe(false);
+      expect(pool.vm.target).toBeGreaterThan(0);
+      expect(pool.parking.counts.compressed).toBeGreaterThan(0);
+      expect(pool.watermarks.free).toBeGreaterThanOrEqual(pool.watermarks.high);
+    });
+
+    it('M70 M77: it is asked for no more than it has beyond its minimum, also while other ways take', () => {
+      const pool = pressed(2300);
+      pool.reclaim.relieve();
+      expect(pool.vm.target).toBeGreaterThan(0);
+      expect(pool.vm.target).toBeLessThanOrEqual(200);
+      pool.vm.drive();
+      for (let i = 0; i < 3; i++) pool.reclaim.relieve();
+      pool.vm.drive();
+      const { privateBytes, sharedBytes } = pool.vm.guest.memory();
+      expect((privateBytes + sharedBytes) / PAGE).toBeGreaterThanOrEqual(2300);
+    });
   });
 
   it('M69: equal pages and zeros come before anything that must be brought back', () => {

@@ -2,7 +2,7 @@
  * Reclaim: what is done when the pool runs short, and to VMs above their maximum at any time. Victims are those VMs above their maximum, then those
  * that have most beyond their entitlement; of each, what costs least for a byte goes first, from where the hand of its clock stands:
  *
- *   zeros and equal pages (page fusion) → the cheapest of: image pages, compression, swap file → the next cheapest …
+ *   zeros and equal pages (page fusion) → the cheapest of: image pages, balloon, compression, swap file → the next cheapest …
  *     → views of frames that few have (they win with the last holder only) → age, and round again
  *
  * A page that was granted or written since it was aged survives the first round. Nobody is brought below its minimum: of a VM that has no more than
@@ -14,7 +14,8 @@ import type { Fusion } from '../page-fusion/fusion.ts';
 import { NOMINATION } from '../vm/nominations.ts';
 import type { Nominator } from '../vm/nominator.ts';
 import { ageVm, livingVms, visitLeaves } from '../vm/vm-survey.ts';
-import type { Costs, Way } from './costs.ts';
+import type { Ballooning } from './ballooning.ts';
+import type { Costs, ParkingWay, Way } from './costs.ts';
 import { entitlements } from './entitlement.ts';
 import { claimOf, isAboveMaximum, spareFrames, trimmedTo, weighViews } from './limits.ts';
 import type { Parking, ParkingCounts } from './parking.ts';
@@ -30,6 +31,8 @@ export interface Relief {
   readonly won: number;
   /** Nothing more is to be had now. */
   readonly exhausted: boolean;
+  /** Enough would be there with what guests were asked for and should give any moment. */
+  readonly awaits: boolean;
 }
 
 interface Victim {
@@ -53,6 +56,7 @@ export interface ReclaimOptions {
   readonly nominator: Nominator;
   readonly fusion: Fusion;
   readonly parking: Parking;
+  readonly ballooning: Ballooning;
   readonly costs: Costs;
   readonly watermarks: Watermarks;
   readonly compaction: Compaction;
@@ -74,14 +78,17 @@ export class Reclaim {
     this.#options = options;
   }
 
-  /** Works until the high mark is reached, or there is nothing to be had. */
+  /**
+   * Works until the high mark is reached, or there is nothing to be had. It waits for no balloon; but if no VM waits for memory, what guests should
+   * give any moment is not taken from others.
+   */
   relieve(): Relief {
     const { watermarks, stopped, fusion, compaction, between } = this.#options;
     const before = watermarks.free;
     const spent = new Set<number>();
     let exhausted = false;
     between();
-    while (watermarks.missing > 0 && !exhausted && !stopped()) {
+    while (this.#missing > 0 && !exhausted && !stopped()) {
       // Whole chunks are what everybody can use; those that frames are won in are sparse at first.
       const { free } = watermarks;
       if (watermarks.isFragmented && compaction.run(true) > 0 && watermarks.free >= free) continue;
@@ -91,7 +98,7 @@ export class Reclaim {
       between();
     }
     fusion.merging.releaseReserves();
-    return { won: watermarks.free - before, exhausted };
+    return { won: watermarks.free - before, exhausted, awaits: watermarks.missing > 0 && this.#missing <= 0 };
   }
 
   /** Some VM is above its maximum. */
@@ -111,21 +118,21 @@ export class Reclaim {
   }
 
   #relief({ life, over }: Victim): Demand {
-    const { host, watermarks } = this.#options;
+    const { host, ballooning, watermarks } = this.#options;
     const end = this.#won + Math.min(HELPING_FRAMES, over);
     return {
       life,
-      missing: () => (watermarks.missing === 0 ? 0 : end - this.#won),
-      most: () => spareFrames(host, life),
+      missing: () => (this.#missing <= 0 ? 0 : end - this.#won - (watermarks.somebodyWaits ? 0 : ballooning.expectedOf(life))),
+      most: () => Math.max(0, spareFrames(host, life) - ballooning.underWay(life)),
       reason: 'the pool is short of free frames',
     };
   }
 
   #trimming(life: number): Demand {
-    const { host, watermarks } = this.#options;
+    const { host, watermarks, ballooning } = this.#options;
     const beyond = (): number => {
       const claim = claimOf(host, life);
-      return claim.maximum === 0 ? 0 : Math.max(0, claim.used - trimmedTo(claim));
+      return claim.maximum === 0 ? 0 : Math.max(0, claim.used - trimmedTo(claim) - ballooning.underWay(life));
     };
     return { life, missing: () => (watermarks.missing > 0 ? 0 : beyond()), most: beyond, reason: 'above its maximum' };
   }
@@ -157,19 +164,33 @@ export class Reclaim {
       .sort((a, b) => b.rank - a.rank || b.weighed - a.weighed);
   }
 
-  /** Frames that all ways have won so far. */
+  /** Frames that are missing, and do not come by themselves soon enough. */
+  get #missing(): number {
+    const { watermarks, ballooning } = this.#options;
+    const { missing } = watermarks;
+    return missing === 0 || watermarks.somebodyWaits ? missing : missing - ballooning.expected;
+  }
+
+  /** Frames that all ways have won so far, but for balloons: those come when they come. */
   get #won(): number {
     return this.#options.parking.won + this.#options.fusion.won;
   }
 
   /** Takes of a VM what is missing. False: it has nothing to give now. */
   #squeeze(demand: Demand): boolean {
-    const { costs, nominator, host } = this.#options;
+    const { costs, nominator, host, ballooning } = this.#options;
     const { life } = demand;
     const before = this.#won;
     for (let round = 0; round < ROUNDS; round++) {
-      const ways = costs.order();
-      for (let level = 1; level <= ways.length && demand.missing() > 0; level++) this.#goRound(demand, ways.slice(0, level));
+      const ways: ParkingWay[] = [];
+      for (const way of costs.order()) {
+        if (demand.missing() <= 0) break;
+        if (way === 'balloon') ballooning.ask(life, Math.min(demand.missing(), demand.most()));
+        else {
+          ways.push(way);
+          this.#goRound(demand, ways);
+        }
+      }
       // What wins by itself is gone.
       if (demand.missing() > 0) this.#goRound(demand, ways, true);
       nominator.nominate({ kind: NOMINATION.giveHandyBack, vm: life });
@@ -182,7 +203,7 @@ export class Reclaim {
   }
 
   /** One round of the clock, or until enough is won; of `views` of merged frames only, or of all else. */
-  #goRound(demand: Demand, ways: readonly Way[], views = false): void {
+  #goRound(demand: Demand, ways: readonly ParkingWay[], views = false): void {
     const { host, nominator, fusion, fuses, parking, stopped } = this.#options;
     const { life } = demand;
     const start = this.#hands.get(life) ?? 0;

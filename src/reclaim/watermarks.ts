@@ -63,7 +63,7 @@ export class Watermarks {
   get missing(): number {
     const { free } = this;
     const empty = this.#empty;
-    const waits = this.#somebodyWaits;
+    const waits = this.somebodyWaits;
     if (free >= this.low && empty >= this.#leastEmpty && !waits) return 0;
     return Math.max(this.high - free, this.#leastEmpty - empty, waits ? WAITING_FRAMES : 0);
   }
@@ -90,7 +90,7 @@ export class Watermarks {
   }
 
   /** For frames: reclaim has no table pages. */
-  get #somebodyWaits(): boolean {
+  get somebodyWaits(): boolean {
     const { words, map } = this.#host;
     if (Atomics.load(words, WAITER_COUNT) === 0) return false;
     for (let vm = 0; vm < map.vmCountMax; vm++) {

@@ -36,6 +36,7 @@ export class ManagerAccount {
       brokenMerges: this.#breaks.read(host),
       movedPages: total('moved'),
       droppedPages: total('dropped'),
+      balloonedPages: total('ballooned'),
       compressedPages: total('compressed'),
       swappedPages: total('swapped'),
       broughtPages: this.#brought.read(host),

@@ -27,12 +27,14 @@ export const NOMINATION = {
   dropImagePage: 7,
   /** Nothing, but the thread has passed a boundary between slices. */
   pass: 8,
-  /** The balloon shall hold PAGE pages. */
+  /** The balloon shall hold PAGE pages, if its target is IDENTITY still. */
   balloon: 9,
   /** Give handy frames back. */
   giveHandyBack: 10,
   /** As shareFurther, for a page that is a view already: of an equal frame in a sparse chunk. */
   replace: 11,
+  /** The guest shall say how much memory it has free: it answers later, in words of the VM's account. */
+  statistics: 12,
 } as const;
 export type NominationKind = (typeof NOMINATION)[keyof typeof NOMINATION];
 

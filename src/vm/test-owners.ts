@@ -4,6 +4,7 @@ import type { GuestMemory, GuestMemoryOptions } from '../guest-memory/guest-memo
 import { guestOf, PAGE, RAM, RAM_PAGE } from '../guest-memory/test-guest.ts';
 import { lifeOf } from '../host-memory/accounts.ts';
 import type { HostMemory } from '../host-memory/index.ts';
+import { VM_BALLOON_TARGET, VM_GUEST_AVAILABLE, VM_STATISTICS } from '../host-memory/tables.ts';
 import { MEMORY_WORKER } from '../host-memory/waiters.ts';
 import { createNominations } from './nominations.ts';
 import { Nominator } from './nominator.ts';
@@ -15,6 +16,13 @@ export class TestVm {
   readonly guest: GuestMemory;
   /** Slot and life. */
   readonly life: number;
+
+  /** Pages of RAM that its balloon driver gives, the last one first, and those that are in the balloon. */
+  readonly givable: number[] = [];
+  readonly inflated: number[] = [];
+  /** Pages that it says it has available; -1: it says nothing. */
+  available = -1;
+  target = 0;
 
   constructor(host: HostMemory, options: Partial<GuestMemoryOptions> & { pages?: number }) {
     this.guest = guestOf(host, options);
@@ -36,6 +44,35 @@ export class TestVm {
   first(page: number): number {
     const frame = this.guest.frameForRead(RAM_PAGE + page);
     return frame < 0 ? -1 : this.guest.words[frame * 1024];
+  }
+
+  /** As the machine's. */
+  setBalloon(pages: number, expected = this.target): boolean {
+    if (expected !== this.target) return false;
+    this.target = pages;
+    this.guest.words[this.guest.account + VM_BALLOON_TARGET] = pages;
+    return true;
+  }
+
+  requestStatistics(): void {
+    if (this.available < 0) return;
+    const { words, account } = this.guest;
+    words[account + VM_GUEST_AVAILABLE] = this.available;
+    words[account + VM_STATISTICS]++;
+  }
+
+  /** The balloon driver has its turn: it comes nearer to the target by so many pages. */
+  drive(most = Number.POSITIVE_INFINITY): void {
+    for (let i = 0; i < most && this.inflated.length !== this.target; i++) {
+      const inflates = this.inflated.length < this.target;
+      const page = (inflates ? this.givable : this.inflated).pop();
+      if (page === undefined) return;
+      (inflates ? this.inflated : this.givable).push(page);
+      const list = Uint32Array.of(RAM_PAGE + page);
+      if (inflates) this.guest.balloon(list);
+      else this.guest.deflate(list);
+      this.available += inflates ? -1 : 1;
+    }
   }
 
   discard(page: number): void {
@@ -66,7 +103,8 @@ export class TestOwners {
       nominations: this.channels[0] as SharedArrayBuffer,
       machineIn: (slot) => {
         const vm = this.vms.find(({ guest }) => guest.vm === slot && !guest.dead);
-        return vm && ({ memory: vm.guest } as unknown as Machine);
+        const setBalloon = (pages: number, expected?: number) => vm?.setBalloon(pages, expected);
+        return vm && ({ memory: vm.guest, setBalloon, requestStatistics: () => vm.requestStatistics() } as unknown as Machine);
       },
       trap: (_, error) => {
         throw error;

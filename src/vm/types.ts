@@ -79,6 +79,8 @@ export interface ManagerCounters {
   readonly movedPages: number;
   /** Unwritten pages of image files, dropped because the file has them. */
   readonly droppedPages: number;
+  /** Pages that guests gave because they were asked to. */
+  readonly balloonedPages: number;
   /** Pages put into the store compressed, and into the swap file. */
   readonly compressedPages: number;
   readonly swappedPages: number;

@@ -41,6 +41,7 @@ const NOTHING_MANAGED: ManagerCounters = {
   brokenMerges: 0,
   movedPages: 0,
   droppedPages: 0,
+  balloonedPages: 0,
   compressedPages: 0,
   swappedPages: 0,
   broughtPages: 0,

@@ -20,6 +20,7 @@ import { RAM_BASE, TIMEBASE_HZ } from '../../layout/machine.ts';
 import { OUTCOME, REQUEST, RequestReceiver, type TakenRequest } from '../request-queue.ts';
 import type { VmState } from '../types.ts';
 import { BootLoader } from './boot-loader.ts';
+import { GuestBalloon } from './guest-balloon.ts';
 import { StoppableClock } from './guest-clock.ts';
 import type { FromThread, MachineSpec } from './messages.ts';
 import { MachinePages, type ThreadPages } from './page-source.ts';
@@ -53,6 +54,7 @@ interface Body {
   readonly pages: MachinePages;
   readonly hart: Hart;
   readonly devices: MachineDevices;
+  readonly balloon: GuestBalloon;
   loader: BootLoader | null;
 }
 
@@ -113,10 +115,14 @@ export class Machine {
     Atomics.store(memory.words, memory.account + VM_RUN_MS, Math.floor(this.#runMs % 2 ** 32));
   }
 
-  /** Asks the guest's balloon to hold this many pages. False: there is no guest. */
-  setBalloon(pages: number): boolean {
-    this.#body?.devices.balloon.setTarget(pages);
-    return this.#body !== null;
+  /** Asks the guest's balloon to hold this many pages. False: there is no guest, or the target is not `expected`. */
+  setBalloon(pages: number, expected?: number): boolean {
+    return this.#body?.balloon.setTarget(pages, expected) ?? false;
+  }
+
+  /** Asks the guest how much memory it has free; the answer comes into words of the VM's account. */
+  requestStatistics(): void {
+    this.#body?.balloon.requestStatistics();
   }
 
   /** Host time (ms) at which this machine wants the thread; −Infinity: now; Infinity: when something happens to it. */
@@ -233,6 +239,7 @@ export class Machine {
     if (body) {
       body.memory.poll();
       again = body.devices.poll() || again;
+      body.balloon.poll();
       // Last: what has just asked for a page is to have it, and nobody rings for one that is at hand.
       again = this.#pollPages(body) || again;
       this.#reportReturned(body);
@@ -356,7 +363,7 @@ export class Machine {
       console: { write: (bytes) => this.#log(bytes), read: () => 0 },
     });
     this.ports.attach(devices.console);
-    this.#body = { memory, pages, hart, devices, loader: null };
+    this.#body = { memory, pages, hart, devices, balloon: new GuestBalloon(memory, devices.balloon), loader: null };
     this.#returnedBytes = 0;
     this.#thread.send({ kind: 'slot', vm: spec.vm, life: lifeOf(host, memory.vm), instructions: 0 });
     return this.#body;

@@ -69,6 +69,21 @@ test('statistics: the first buffer stays with the device, each request brings fr
   expect(driver.needsReset).toBe(true);
 });
 
+test('statistics: a buffer that came before DRIVER_OK is taken then', () => {
+  const { memory, device, driver } = guest();
+  driver.start();
+  driver.write(mmio.STATUS, 0xb);
+  memory.view.setUint16(driver.data - memory.base, 4, true);
+  memory.view.setBigUint64(driver.data - memory.base + 2, 77n, true);
+  driver.queues[2].add([{ address: driver.data, length: 10, writable: false }]);
+  driver.write(mmio.QUEUE_NOTIFY, 2);
+  expect(device.statistics()).toEqual({});
+  driver.write(mmio.STATUS, 0xf);
+  expect(device.statistics()).toEqual({ freeBytes: 77 });
+  device.requestStatistics();
+  expect(driver.queues[2].takeUsed()).toHaveLength(1);
+});
+
 test('reported pages are discarded, whole pages only', () => {
   const { memory, driver } = guest();
   const used = driver.request(3, [

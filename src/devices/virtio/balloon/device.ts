@@ -70,7 +70,11 @@ export class BalloonDevice implements VirtioDevice {
     if (offset === registers.CONFIG_ACTUAL && size === 4) this.#configView.setUint32(registers.CONFIG_ACTUAL, value, true);
   }
 
-  start(): void {}
+  /** Linux gives its statistics buffer, and notifies of it, before it sets DRIVER_OK. */
+  start(): void {
+    const queue = this.#statisticsQueue();
+    if (queue !== undefined) this.#takeStatistics(queue);
+  }
 
   notify(index: number): void {
     const queue = this.#transport.queues[index];
