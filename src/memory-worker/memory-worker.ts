@@ -50,6 +50,8 @@ const GROWTH_SHARE = 1 / 64;
 const IDLE_MS = 5000;
 /** With nothing to reclaim, and VMs that wait, it is tried again after so long, ms. */
 const EXHAUSTED_AGAIN_MS = 100;
+/** Compressed pages that move to the swap file before the worker listens again. */
+const MOVED_ON_AT_ONCE = 256;
 /** A swap file at its end may be full and not many times a second: it is told so often at most, ms. */
 const SWAP_TOLD_MS = 250;
 
@@ -167,6 +169,7 @@ export class MemoryWorker {
       stopped: () => settings.stopped,
       decided: (life, way, pages, reason) => this.#decisions.note(life, way, pages, reason),
       between: () => this.#betweenVictims(),
+      moveOn: () => this.#store.moveOldestToSwap(MOVED_ON_AT_ONCE),
     });
   }
 

@@ -65,6 +65,7 @@ function openReclaim() {
     fuses: () => true,
     decided: (life) => victims.push(life),
     between: () => {},
+    moveOn: () => 0,
     compaction: new Compaction(host, nominator, { images: () => [], copied: () => {} }),
   });
   /** A guest that has written so many pages, each unlike all others. */

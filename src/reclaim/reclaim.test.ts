@@ -25,6 +25,8 @@ function open(breakReserve = 0) {
   const ballooning = new Ballooning({ host, nominator, costs, watermarks, decided: () => {}, isBusy: () => false });
   const fuses = { yes: true };
   let between = 0;
+  /** Compressed pages that may go to the swap file. */
+  const older: number[] = [];
   const reclaim = new Reclaim({
     host,
     nominator: owners.nominator,
@@ -38,6 +40,7 @@ function open(breakReserve = 0) {
     stopped: () => owners.stopped,
     decided: (life, way, pages) => decided.push({ life, way, pages }),
     between: () => between++,
+    moveOn: () => older.splice(0, 64).length,
   });
   const account = (vm: TestVm, word: number, value: number): void => {
     host.words[vm.guest.account + word] = value;
@@ -62,6 +65,7 @@ function open(breakReserve = 0) {
     fuses,
     account,
     add,
+    older,
     count: () => between,
   };
 }
@@ -119,6 +123,16 @@ describe('relief', () => {
     expect(pool.reclaim.relieve()).toEqual({ won: 0, exhausted: true, awaits: false });
     expect([vms.map(has), pool.store.tried]).toEqual([[2000, 2040], 0]);
     expect((vms[0] as TestVm).guest.words[(vms[0] as TestVm).guest.account + VM_EPOCH]).toBe(epoch);
+  });
+
+  it('M67 M72: with nobody left who can give, older compressed pages move on to the swap file before it says so', () => {
+    const pool = open();
+    const vm = pool.add(1, 4096 - 64);
+    pool.account(vm, VM_MINIMUM, 4096);
+    pool.older.push(...Array(150).keys());
+    expect(pool.reclaim.relieve()).toMatchObject({ exhausted: true });
+    expect([pool.older.length, has(vm)]).toEqual([0, 4096 - 64]);
+    expect(pool.count()).toBeGreaterThanOrEqual(4);
   });
 
   describe('by the balloon', () => {

@@ -67,6 +67,8 @@ export interface ReclaimOptions {
   readonly decided: (life: number, way: Way, pages: number, reason: string) => void;
   /** Called again and again between two victims: frees what needs no owner, and hears what is new. */
   readonly between: () => void;
+  /** Moves some of the oldest compressed pages to the swap file, for the frames that they take; how many. 0: none, or no room. */
+  readonly moveOn: () => number;
 }
 
 export class Reclaim {
@@ -93,7 +95,8 @@ export class Reclaim {
       const { free } = watermarks;
       if (watermarks.isFragmented && compaction.run(true) > 0 && watermarks.free >= free) continue;
       const [victim] = this.#victims(spent);
-      if (victim === undefined) exhausted = true;
+      // No VM can be charged for what lies compressed, so this is the last to be tried.
+      if (victim === undefined) exhausted = this.#options.moveOn() === 0;
       else if (!this.#squeeze(this.#relief(victim))) spent.add(victim.life);
       between();
     }
