@@ -233,15 +233,15 @@ describe('giving back', () => {
   it('M77: targets of others are theirs, whether they came before, meanwhile, or at the same moment', () => {
     const pool = open();
     const [before, meanwhile, moment] = [pool.add(1500), pool.add(1500), pool.add(1500)] as [TestVm, TestVm, TestVm];
-    before.setBalloon(77);
+    before.setTarget(77);
     expect(pool.ballooning.ask(before.life, 1000)).toBe(0);
     expect(pool.ask(meanwhile, 1000)).toBe(1000);
-    meanwhile.setBalloon(10);
+    meanwhile.setTarget(10);
     expect(pool.ballooning.ask(moment.life, 1000)).toBe(0);
     pool.owners.nominator.settle();
     pool.look();
     expect(pool.ballooning.ask(moment.life, 1000)).toBe(1000);
-    moment.setBalloon(20);
+    moment.setTarget(20);
     for (let i = 0; i < 100; i++) {
       for (const vm of [before, meanwhile, moment]) {
         vm.drive();
@@ -251,7 +251,7 @@ describe('giving back', () => {
     }
     expect([before.target, meanwhile.target, moment.target]).toEqual([77, 10, 20]);
     // Nobody's again.
-    before.setBalloon(0);
+    before.setTarget(0);
     pool.look(31_000);
     expect(pool.ask(before, 1000)).toBe(1000);
   });

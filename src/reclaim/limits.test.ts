@@ -40,8 +40,7 @@ function openReclaim() {
   const server = new NominationServer({
     host,
     nominations,
-    machineIn: (slot) =>
-      guests.map((memory) => ({ memory, requestStatistics: () => {} }) as Machine).find(({ memory }) => memory?.vm === slot),
+    machineIn: (slot) => guests.map((memory) => ({ memory, balloon: null }) as Machine).find(({ memory }) => memory?.vm === slot),
     trap: (_machine, error) => {
       throw error;
     },

@@ -46,8 +46,8 @@ export class TestVm {
     return frame < 0 ? -1 : this.guest.words[frame * 1024];
   }
 
-  /** As the machine's. */
-  setBalloon(pages: number, expected = this.target): boolean {
+  /** As `GuestBalloon` does it. */
+  setTarget(pages: number, expected = this.target): boolean {
     if (expected !== this.target) return false;
     this.target = pages;
     this.guest.words[this.guest.account + VM_BALLOON_TARGET] = pages;
@@ -103,8 +103,7 @@ export class TestOwners {
       nominations: this.channels[0] as SharedArrayBuffer,
       machineIn: (slot) => {
         const vm = this.vms.find(({ guest }) => guest.vm === slot && !guest.dead);
-        const setBalloon = (pages: number, expected?: number) => vm?.setBalloon(pages, expected);
-        return vm && ({ memory: vm.guest, setBalloon, requestStatistics: () => vm.requestStatistics() } as unknown as Machine);
+        return vm && ({ memory: vm.guest, balloon: vm } as unknown as Machine);
       },
       trap: (_, error) => {
         throw error;

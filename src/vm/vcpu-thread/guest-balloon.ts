@@ -28,6 +28,7 @@ export class GuestBalloon {
     return true;
   }
 
+  /** Asks the guest how much memory it has free; the answer comes into words of the VM's account. */
   requestStatistics(): void {
     this.#device.requestStatistics();
   }

@@ -115,14 +115,9 @@ export class Machine {
     Atomics.store(memory.words, memory.account + VM_RUN_MS, Math.floor(this.#runMs % 2 ** 32));
   }
 
-  /** Asks the guest's balloon to hold this many pages. False: there is no guest, or the target is not `expected`. */
-  setBalloon(pages: number, expected?: number): boolean {
-    return this.#body?.balloon.setTarget(pages, expected) ?? false;
-  }
-
-  /** Asks the guest how much memory it has free; the answer comes into words of the VM's account. */
-  requestStatistics(): void {
-    this.#body?.balloon.requestStatistics();
+  /** null: there is no guest. */
+  get balloon(): GuestBalloon | null {
+    return this.#body?.balloon ?? null;
   }
 
   /** Host time (ms) at which this machine wants the thread; −Infinity: now; Infinity: when something happens to it. */
@@ -306,7 +301,7 @@ export class Machine {
         this.#body?.memory.advanceEpoch();
         return done();
       case REQUEST.setBalloon:
-        return this.setBalloon(request.argument) ? done() : refuse();
+        return this.balloon?.setTarget(request.argument) ? done() : refuse();
     }
   }
 

@@ -111,9 +111,11 @@ export class NominationServer {
     if (++this.#inRow === MANY) this.#tlb = memory.takeTlb();
     try {
       if (words[at + N_KIND] === NOMINATION.balloon)
-        return this.#machine.setBalloon(words[at + N_PAGE], words[at + N_IDENTITY]) ? NOMINATION_DONE : NOMINATION_REFUSED;
+        return this.#machine.balloon?.setTarget(words[at + N_PAGE], words[at + N_IDENTITY])
+          ? NOMINATION_DONE
+          : NOMINATION_REFUSED;
       if (words[at + N_KIND] === NOMINATION.statistics) {
-        this.#machine.requestStatistics();
+        this.#machine.balloon?.requestStatistics();
         return NOMINATION_DONE;
       }
       const done = this.#atOnce(memory, words, at) ?? this.#options.host.run(stepsOf(memory, words, at));
