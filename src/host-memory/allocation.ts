@@ -47,6 +47,8 @@ function moveToHandy(host: HostMemory, vm: number, count: number): void {
   const got = takeFrames(host, vm, words[entry + VM_DOMAIN], CHUNK_PRIVATE, count, words, at);
   assert(got === count, `${count} free frames are counted for VM ${vm}, and ${got} are found`);
   for (let i = 0; i < got; i++) becomePrivate(host, words[at + i] & ~HANDY_CLEAN, vm, NO_PAGE);
+  // The lowest on top: pages written one after another lie one after another, which is how processors read ahead, and not down from the top.
+  words.subarray(at, at + got).reverse();
   Atomics.add(words, entry + VM_CHARGED, got);
   Atomics.store(words, entry + VM_HANDY, depth + got);
 }

@@ -106,6 +106,14 @@ describe('chunks', () => {
     expect(host.words[host.vmEntry(a) + VM_HANDY]).toBe(0);
   });
 
+  it('M20: frames taken one after another lie one after another', () => {
+    const host = pool();
+    const vm = admit(host);
+    host.run(refillSteps(host, vm, 64, 1, 'grow'));
+    const taken = Array.from({ length: 64 }, () => takeHandy(host, vm) & ~HANDY_CLEAN);
+    expect(taken).toEqual(taken.map((_, i) => taken[0] + i));
+  });
+
   it('M21 M22: domains never share a chunk; an emptied one is anybody’s', () => {
     const host = pool({ poolBytes: 4 * MIB });
     const [a, b] = [admit(host, { domain: 1 }), admit(host, { domain: 2 })];

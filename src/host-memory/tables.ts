@@ -52,7 +52,7 @@ export const RETURNED_PAGES = CONTROL + 67;
 export const RETURN_CURSOR = CONTROL + 68;
 /** Contiguous runs of guest pages that lists of balloons and reports changed. */
 export const GIVEN_RUNS = CONTROL + 69;
-/** Time that owners took for what the memory worker nominated, µs mod 2^32. */
+/** CPU time that owners took for what the memory worker nominated, µs mod 2^32. */
 export const OWNERS_TIME = CONTROL + 71;
 /** The part of it for zero reclaim and merges. */
 export const OWNERS_FUSION_TIME = CONTROL + 72;

@@ -31,7 +31,8 @@ import { Parking } from '../reclaim/parking.ts';
 import { Reclaim } from '../reclaim/reclaim.ts';
 import { UnusedPages } from '../reclaim/unused-pages.ts';
 import { Watermarks } from '../reclaim/watermarks.ts';
-import { Nominator, threadCpuMs } from '../vm/nominator.ts';
+import { threadCpuMs } from '../vm/fusion-time.ts';
+import { Nominator } from '../vm/nominator.ts';
 import { ageVm, livingVms, type SurveyedVm, visitLeaves } from '../vm/vm-survey.ts';
 import { Decisions } from './decisions.ts';
 import { GrowingTime } from './growing-time.ts';
@@ -390,7 +391,7 @@ export class MemoryWorker {
       compressed: this.#parking.counts.compressed,
       swapped: this.#parking.counts.swapped,
       cpuMs: Math.round(this.#pace.cpuMs + this.#owners.ms(this.#host.words)),
-      fusionCpuMs: Math.round(this.#visitMs + this.#nominator.cpuMs + this.#ownersFusion.ms(this.#host.words)),
+      fusionCpuMs: Math.round(this.#visitMs + this.#nominator.fusionMs + this.#ownersFusion.ms(this.#host.words)),
       storeBytes: stored.compressedBytes,
       storeFrames: stored.storeFrames,
       swapBlocks: stored.swappedPages,

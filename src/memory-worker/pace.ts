@@ -3,7 +3,7 @@
  */
 import type { HostMemory } from '../host-memory/index.ts';
 import { MEMORY_WORKER } from '../host-memory/waiters.ts';
-import { threadCpuMs } from '../vm/nominator.ts';
+import { threadCpuMs } from '../vm/fusion-time.ts';
 import type { SharedSettings } from './settings.ts';
 
 /** A pass that wins less than this share of what it looked at was for nothing. */

@@ -25,6 +25,8 @@ const PATIENCE_MASK = 0x07;
 const MERGED = 0x80;
 /** Passes. */
 const FORGIVEN_AFTER = 16;
+/** Pages that are read before they are looked up. */
+const BATCH = 32;
 
 export interface FusionCounts {
   /** Pages whose bytes were read. */
@@ -43,6 +45,18 @@ export class Fusion {
   readonly #pages = new Map<number, Map<number, Uint8Array>>();
   /** Where the kernel puts a hash: the last words of this thread's scratch area. */
   readonly #hashAt: number;
+  /** Quiet pages of the leaf that is looked at: frame, and in the low 9 bits the place in the leaf. */
+  readonly #quiet = new Uint32Array(LEAF_PAGES);
+  readonly #batch = {
+    /** Word of the entry. */
+    at: new Int32Array(BATCH),
+    page: new Int32Array(BATCH),
+    frame: new Int32Array(BATCH),
+    stamp: new Int32Array(BATCH),
+    zero: new Int32Array(BATCH),
+    hashLow: new Int32Array(BATCH),
+    hashHigh: new Int32Array(BATCH),
+  };
   /** The domain that was looked at last, and its key. */
   #domain = -1;
   #key: DomainKey = { low: 0, high: 0 };
@@ -78,6 +92,7 @@ export class Fusion {
   visit(vm: SurveyedVm, leaf: number, leafAt: number): void {
     const { words } = this.#host;
     let notes: Uint8Array | undefined;
+    let count = 0;
     for (let i = 0; i < LEAF_PAGES; i++) {
       const at = leafAt + i * ENTRY_WORDS;
       const entry = words[at];
@@ -92,9 +107,12 @@ export class Fusion {
       if (((vm.epoch - stamp) | 0) <= 0 || !isFrame(this.#host, frameOf(entry))) continue;
       notes ??= this.#pages.get(vm.life)?.get(leaf);
       if (notes !== undefined && notes[i] !== 0 && this.#isLeftAlone(notes, i)) continue;
-      const page = leaf * LEAF_PAGES + i;
-      if (!this.records.knows(frameOf(entry), vm.life, page, stamp)) this.#read(vm, page, at, entry, stamp);
+      this.#quiet[count++] = frameOf(entry) * LEAF_PAGES + i;
     }
+    // By frame: the processor reads ahead in memory, and what a guest has side by side need not be so there.
+    const quiet = this.#quiet.subarray(0, count);
+    if (count > 1) quiet.sort();
+    this.#readAll(vm, leaf, leafAt, quiet);
   }
 
   /** A page that stays merged is forgiven what it broke. */
@@ -110,26 +128,70 @@ export class Fusion {
     return this.#pass % (1 << (notes[i] & PATIENCE_MASK)) !== 0;
   }
 
-  #read(vm: SurveyedVm, page: number, at: number, entry: number, stamp: number): void {
-    const { words, kernels } = this.#host;
-    const frame = frameOf(entry);
-    const moves = unstampedMoves(this.#host, vmOfLife(vm.life));
-    this.counts.read++;
-    const isZero = kernels.isZeroFrame(frame);
+  /** Reads those of these quiet pages that are not known. */
+  #readAll(vm: SurveyedVm, leaf: number, leafAt: number, quiet: Uint32Array): void {
+    const { words } = this.#host;
+    const batch = this.#batch;
+    let pages = 0;
+    for (const frameAndPlace of quiet) {
+      const frame = Math.floor(frameAndPlace / LEAF_PAGES);
+      const i = frameAndPlace % LEAF_PAGES;
+      const at = leafAt + i * ENTRY_WORDS;
+      const stamp = words[at + ENTRY_STAMP];
+      const page = leaf * LEAF_PAGES + i;
+      // It is quiet still: with the stamp of now, it would seem known while it is written.
+      if (((vm.epoch - stamp) | 0) <= 0 || this.records.knows(frame, vm.life, page, stamp)) continue;
+      batch.at[pages] = at;
+      batch.page[pages] = page;
+      batch.frame[pages] = frame;
+      batch.stamp[pages] = stamp;
+      if (++pages < BATCH) continue;
+      this.#read(vm, pages);
+      pages = 0;
+    }
+    if (pages > 0) this.#read(vm, pages);
+  }
+
+  /**
+   * Reads the pages of the batch, and then looks each of them up: what a look-up waits for is then on its way for all of them at once, and the processor
+   * reads frames ahead.
+   */
+  #read(vm: SurveyedVm, pages: number): void {
+    const { kernels, words } = this.#host;
+    const batch = this.#batch;
     if (vm.domain !== this.#domain) this.#turnTo(vm.domain);
-    const key = this.#key;
-    if (!isZero) kernels.hashFrame(frame, key.low, key.high, this.#hashAt);
-    // Written meanwhile, another's by now, or gone and come back: then what was read is nothing.
-    if (Atomics.load(words, at + ENTRY_STAMP) !== stamp || frameOf(Atomics.load(words, at)) !== frame) return;
+    const { low, high } = this.#key;
+    const moves = unstampedMoves(this.#host, vmOfLife(vm.life));
+    this.counts.read += pages;
+    for (let k = 0; k < pages; k++) {
+      const frame = batch.frame[k];
+      const isZero = kernels.isZeroFrame(frame);
+      batch.zero[k] = Number(isZero);
+      if (isZero) continue;
+      kernels.hashFrame(frame, low, high, this.#hashAt);
+      batch.hashLow[k] = words[this.#hashAt / 4];
+      batch.hashHigh[k] = words[this.#hashAt / 4 + 1];
+    }
+    // One of them has gone and perhaps come back: then what was read may be another's.
     if (unstampedMoves(this.#host, vmOfLife(vm.life)) !== moves) return;
-    if (isZero) {
+    this.records.approach(batch.hashLow, pages);
+    for (let k = 0; k < pages; k++) this.#lookUp(vm, k);
+  }
+
+  #lookUp(vm: SurveyedVm, k: number): void {
+    const { words } = this.#host;
+    const { at, page: pages, frame: frames, stamp: stamps, hashLow, hashHigh, zero } = this.#batch;
+    const frame = frames[k];
+    const page = pages[k];
+    const stamp = stamps[k];
+    // Written meanwhile, or another's by now: then what was read is nothing.
+    if (Atomics.load(words, at[k] + ENTRY_STAMP) !== stamp || frameOf(Atomics.load(words, at[k])) !== frame) return;
+    if (zero[k] === 1) {
       this.#nominator.nominate({ kind: NOMINATION.zero, vm: vm.life, page, identity: PRIVATE | frame, stamp });
       return;
     }
-    const hashLow = words[this.#hashAt / 4];
-    const hashHigh = words[this.#hashAt / 4 + 1];
-    this.records.set(frame, RECORD_PRIVATE, hashLow, hashHigh, stamp, vm.life, page);
-    const found = this.records.find(hashLow, hashHigh, frame);
+    this.records.set(frame, RECORD_PRIVATE, hashLow[k], hashHigh[k], stamp, vm.life, page);
+    const found = this.records.find(hashLow[k], hashHigh[k], frame);
     if (found === 0) this.records.insert(frame);
     // There is no frame for the two now: this one is read again, for else nobody would see that they are equal.
     else if (!this.merging.merge({ vm: vm.life, page, frame, stamp }, vm.domain, found)) this.records.forget(frame);

@@ -46,6 +46,8 @@ export class FrameRecords {
   readonly #words: Int32Array;
   #index: Int32Array;
   #used = 0;
+  /** What `approach` saw, taken together: nobody wants it, but without it nothing would be read. */
+  approached = 0;
   /** By chunk: whether any of its frames has had a record. */
   readonly #recorded: Uint8Array;
 
@@ -160,6 +162,22 @@ export class FrameRecords {
   /** Forgets frames that are something else by now, so that no generation wraps between two passes unseen. */
   forgetDead(): void {
     for (const frame of this.#all()) if (!this.#live(frame)) this.forget(frame);
+  }
+
+  /**
+   * `find` and `insert` for these hashes come next. Memory answers many questions at once as fast as one, but in them each answer is the next
+   * question; so they are asked here for all, step by step, and what they go to is near then.
+   */
+  approach(hashLow: Int32Array, count: number): void {
+    const index = this.#index;
+    const words = this.#words;
+    const { words: arena } = this.#host;
+    const mask = index.length - 1;
+    let sum = 0;
+    for (let i = 0; i < count; i++) sum ^= index[hashLow[i] & mask];
+    for (let i = 0; i < count; i++) sum ^= words[this.#at(index[hashLow[i] & mask]) + KIND];
+    for (let i = 0; i < count; i++) sum ^= arena[frameEntry(this.#host, index[hashLow[i] & mask])];
+    this.approached = sum;
   }
 
   /** A frame with this hash, other than `except`, that is still there; 0 when there is none. */

@@ -6,7 +6,8 @@
 import type { HostMemory } from '../host-memory/index.ts';
 import { VM_THREAD } from '../host-memory/tables.ts';
 import { MEMORY_WORKER } from '../host-memory/waiters.ts';
-import { N_KIND, type Nomination, type NominationKind, NominationSender, vmOfLife } from './nominations.ts';
+import { FusionTime } from './fusion-time.ts';
+import { N_KIND, NOMINATION, type Nomination, type NominationKind, NominationSender, vmOfLife } from './nominations.ts';
 
 /** `words[at + N_…]`: the nomination and its outcome. */
 export type OutcomeHandler = (words: Int32Array, at: number) => void;
@@ -16,8 +17,9 @@ const LOOK_AGAIN_MS = 20;
 const WORTH_WAKING = 128;
 
 export class Nominator {
-  /** CPU time of this thread for exchanging, ms. */
-  cpuMs = 0;
+  /** CPU time of this thread for exchanging what is page fusion's, ms. */
+  fusionMs = 0;
+  readonly #time = new FusionTime();
   readonly #host: HostMemory;
   readonly #senders: readonly NominationSender[];
   readonly #queues: Nomination[][];
@@ -64,21 +66,26 @@ export class Nominator {
    * some out. How many came back.
    */
   exchange(enough = WORTH_WAKING): number {
-    const start = threadCpuMs();
+    // Ringing is page fusion's: it has most to say.
+    this.#time.begin(true);
     let count = 0;
-    for (const [thread, sender] of this.#senders.entries()) {
+    for (let thread = 0; thread < this.#senders.length; thread++) {
+      const sender = this.#senders[thread];
       count += sender.takeBack(this.#takeBack);
-      const queue = this.#queues[thread] as Nomination[];
+      const queue = this.#queues[thread];
+      if (queue.length === 0) continue;
       let sent = 0;
       while (sent < queue.length && !sender.isFull) sender.submit(queue[sent++] as Nomination);
       queue.splice(0, sent);
     }
+    this.#time.turnTo(NOMINATION.shareFirst);
     for (let thread = 0; thread < this.#unrung.length; thread++) {
       if (this.#unrung[thread] < enough) continue;
       this.#unrung[thread] = 0;
       this.#host.ringDoorbell(thread);
     }
-    this.cpuMs += threadCpuMs() - start;
+    this.#time.end();
+    this.fusionMs += this.#time.fusionMs;
     return count;
   }
 
@@ -96,12 +103,7 @@ export class Nominator {
   }
 
   readonly #takeBack = (words: Int32Array, at: number): void => {
+    this.#time.turnTo(words[at + N_KIND]);
     this.#handlers.get(words[at + N_KIND] as NominationKind)?.(words, at);
   };
-}
-
-/** CPU time of the thread that asks, ms. */
-export function threadCpuMs(): number {
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) / 1000;
 }

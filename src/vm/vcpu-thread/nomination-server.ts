@@ -21,6 +21,7 @@ import { lifeOf } from '../../host-memory/accounts.ts';
 import type { HostMemory } from '../../host-memory/index.ts';
 import type { Steps } from '../../host-memory/steps.ts';
 import { OWNERS_FUSION_TIME, OWNERS_TIME } from '../../host-memory/tables.ts';
+import { FusionTime } from '../fusion-time.ts';
 import {
   N_ARGUMENT,
   N_IDENTITY,
@@ -60,9 +61,7 @@ export class NominationServer {
   /** The VM, by slot and life, that was served last in this serve, and so many times in a row; 0: none yet. */
   #vm = 0;
   #inRow = 0;
-  /** Nominations of this serve, and those of them that are fusion's. */
-  #served = 0;
-  #merges = 0;
+  readonly #time = new FusionTime();
   #machine: Machine | undefined;
   #memory: GuestMemory | null = null;
   /** The TLB that was taken from it for the time being. */
@@ -82,8 +81,8 @@ export class NominationServer {
   /** Carries out what is there, for at most about `budgetMs`. */
   serve(budgetMs: number): void {
     if (!this.#receiver.pending) return;
-    const start = performance.now();
-    const end = start + budgetMs;
+    const end = performance.now() + budgetMs;
+    this.#time.begin(false);
     try {
       do {
         for (let i = 0; i < BATCH && this.#receiver.serve(this.#carryOut); i++);
@@ -92,18 +91,14 @@ export class NominationServer {
       this.#turnFrom();
     }
     const { host, ringWorker } = this.#options;
-    const us = Math.round((performance.now() - start) * 1000);
-    Atomics.add(host.words, OWNERS_TIME, us);
-    // By number: what else is asked takes rather longer.
-    Atomics.add(host.words, OWNERS_FUSION_TIME, Math.round((us * this.#merges) / Math.max(1, this.#served)));
-    this.#served = 0;
-    this.#merges = 0;
+    this.#time.end();
+    Atomics.add(host.words, OWNERS_TIME, Math.round(this.#time.totalMs * 1000));
+    Atomics.add(host.words, OWNERS_FUSION_TIME, Math.round(this.#time.fusionMs * 1000));
     ringWorker();
   }
 
   readonly #carryOut = (words: Int32Array, at: number): number => {
-    this.#served++;
-    if (words[at + N_KIND] <= NOMINATION.shareFurther) this.#merges++;
+    this.#time.turnTo(words[at + N_KIND]);
     if (words[at + N_KIND] === NOMINATION.pass) return NOMINATION_DONE;
     if (words[at + N_VM] !== this.#vm) this.#turnTo(words[at + N_VM]);
     const memory = this.#memory;
