@@ -1,5 +1,7 @@
+import { delimiter } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { NODE_FLAGS } from './tools/launch.mjs';
+import { LOCAL_PROGRAMS } from './tools/prepare.ts';
 
 /**
  * unit: beside the sources, and of the tools. end-to-end: real kernels, the simulator's long runs, QEMU side by side; one file at a time,
@@ -8,6 +10,7 @@ import { NODE_FLAGS } from './tools/launch.mjs';
 export default defineConfig({
   test: {
     execArgv: NODE_FLAGS,
+    env: { PATH: `${process.env['PATH'] ?? ''}${delimiter}${LOCAL_PROGRAMS}` },
     reporters: ['default', './tools/test-summary.ts'],
     projects: [
       {
