@@ -143,6 +143,25 @@ test('without memory a load waits, takes unused pages of others, and goes on lat
   expect(pool.frames.references(second)).toBe(2);
 });
 
+test('who waits for a page that lacks memory can know it, whichever thread loads it', async () => {
+  await using pool = await openTestPool(2);
+  const [cache, other] = pool.caches;
+  const image = pool.images.open(pool.file('a', pattern(4 * 4096)), 0);
+  pool.frames.limit = 1;
+  const held = await load(pool, cache, image, 0);
+  const lacks = (page: number): boolean[] => [cache, other].map((each) => each.lacksMemoryFor(image, page));
+  for (const each of [cache, other]) expect(each.acquire(image, 2, () => {})).toBe(PAGE_LOADING);
+  cache.submit();
+  expect(lacks(2)).toEqual([true, true]);
+  expect([lacks(0), lacks(1)]).toEqual([
+    [false, false],
+    [false, false],
+  ]);
+  pool.frames.release(held);
+  await pool.until(() => [...pool.frames.imagePages.values()].includes(image.firstNumber + 2));
+  expect(lacks(2)).toEqual([false, false]);
+});
+
 test('it works on the real host memory', async () => {
   const host = HostMemory.create({ poolBytes: 8 * 2 ** 20, threadCount: 1, decodeCacheBytes: 65_536 });
   const io = await IoThread.start({ memory: host.memory, doorbells: [{ buffer: host.memory.buffer, index: host.doorbell(0) }] });

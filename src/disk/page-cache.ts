@@ -45,6 +45,8 @@ interface Attached {
   readonly awaited: Map<number, (() => void)[]>;
   /** Pages that this thread claimed and has not asked the I/O thread for. */
   wanted: number[];
+  /** There was no memory for `wanted`; counted in the table. */
+  starving: boolean;
   /** Loads that failed and whose waiters were not told yet. */
   readonly failed: Set<number>;
 }
@@ -57,6 +59,8 @@ interface CachedPage {
 
 /** Frames that one attempt to find memory takes from cached pages that nobody maps. */
 const RECLAIM_FRAMES = 256;
+/** While there is no memory, others may unmap pages, and nobody rings for that, ms. */
+const RECLAIM_AGAIN_MS = 250;
 
 export class PageCache {
   readonly frames: SharedFrames;
@@ -64,7 +68,8 @@ export class PageCache {
   readonly #images = new Map<number, Attached>();
   /** References that keep what `load` returned until the caller has mapped it. */
   #lent: readonly number[] = [];
-  #starved = false;
+  /** When (ms) it is worth while to look for pages to give up, after there were none. */
+  #reclaimAt = 0;
 
   constructor({ frames, io }: PageCacheOptions) {
     this.frames = frames;
@@ -100,11 +105,16 @@ export class PageCache {
     this.#returnLent();
     let came = this.io.poll();
     for (const attached of this.#images.values()) if (attached.awaited.size > 0) came = this.#checkAwaited(attached) || came;
-    if (this.#starved) {
-      this.#starved = false;
-      this.submit();
-    }
+    this.submit();
     return came;
+  }
+
+  /** True while a page that was not there is not loaded either, because there is no memory for it. */
+  lacksMemoryFor(image: SharedImage, page: number): boolean {
+    const attached = this.#images.get(image.id);
+    if (attached === undefined) return false;
+    if (attached.starving && attached.wanted.includes(page)) return true;
+    return attached.awaited.has(page) && Atomics.load(attached.words, table.STARVING) > 0;
   }
 
   /**
@@ -131,7 +141,7 @@ export class PageCache {
     }
     this.frames.releaseMany(frames);
     this.submit();
-    return this.#starved ? 'no-memory' : 'loading';
+    return this.#attach(image).starving ? 'no-memory' : 'loading';
   }
 
   /**
@@ -193,7 +203,15 @@ export class PageCache {
     if (known !== undefined) return known;
     this.#forgetDropped();
     const words = new Int32Array(image.table);
-    const attached = { image, words, loading: new Map(), awaited: new Map(), wanted: [], failed: new Set<number>() };
+    const attached = {
+      image,
+      words,
+      loading: new Map(),
+      awaited: new Map(),
+      wanted: [],
+      starving: false,
+      failed: new Set<number>(),
+    };
     this.#images.set(image.id, attached);
     return attached;
   }
@@ -243,12 +261,18 @@ export class PageCache {
           continue;
         }
         attached.wanted = pages.slice(start);
-        this.#starved = true;
+        this.#setStarving(attached, true);
         this.io.ringLater();
         return;
       }
       start = end;
     }
+    this.#setStarving(attached, false);
+  }
+
+  #setStarving(attached: Attached, starving: boolean): void {
+    if (starving !== attached.starving) Atomics.add(attached.words, table.STARVING, starving ? 1 : -1);
+    attached.starving = starving;
   }
 
   /** False when there is no memory for it now. */
@@ -256,7 +280,7 @@ export class PageCache {
     const { image } = attached;
     // A page that is read is new memory, like one that is written first: breaks of sharing have a reserve before it.
     let frames = this.frames.allocateShared(image.domain, count, 'grow');
-    if (frames === null && this.reclaim(RECLAIM_FRAMES) > 0) frames = this.frames.allocateShared(image.domain, count, 'grow');
+    if (frames === null && this.#reclaimSome()) frames = this.frames.allocateShared(image.domain, count, 'grow');
     if (frames === null) return false;
     const taken = frames;
     this.io.submit({
@@ -268,6 +292,15 @@ export class PageCache {
       done: (ok) => this.#loaded(attached, firstPage, taken, ok),
     });
     return true;
+  }
+
+  /** Not again at once after there was nothing: it looks at all pages of all images, and a load that lacks memory is tried many times a second. */
+  #reclaimSome(): boolean {
+    const now = performance.now();
+    if (now < this.#reclaimAt) return false;
+    const any = this.reclaim(RECLAIM_FRAMES) > 0;
+    if (!any) this.#reclaimAt = now + RECLAIM_AGAIN_MS;
+    return any;
   }
 
   #loaded(attached: Attached, firstPage: number, frames: readonly number[], ok: boolean): void {

@@ -1,7 +1,7 @@
 /**
  * A read-only image file as all threads see it, and the table of its pages that are in memory.
  *
- * The table lies in shared memory: a flag word, then two words for each 4 KiB page of the file:
+ * The table lies in shared memory: a few words for all of it, then two words for each 4 KiB page of the file:
  *
  *   word 0   EMPTY, LOADING, LOADING_AWAITED, or the number of the frame
  *   word 1   the frame's generation; valid while word 0 is a frame
@@ -38,6 +38,8 @@ export const FRAME_MIN = 16;
 
 /** Not 0 once the image is dropped: a page that comes later is not kept. */
 export const DROPPED = 0;
+/** Threads that have claimed pages, and find no memory for them. */
+export const STARVING = 1;
 const TABLE_START = 4;
 
 export const pageCount = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);

@@ -170,12 +170,18 @@ describe('the page store', () => {
     expect(frames.every((handle) => handle !== 0)).toBe(true);
     expect(put(99, 4096, true)).toBe(0);
     expect(storeCounters(table)).toMatchObject({ swappedPages: SWAP_BLOCKS, swapFull: true });
+    // One that comes and goes is no news.
     reader.free(frames[7]);
+    writer.collect();
+    frames[7] = put(7, 4096, true);
+    expect(holds(frames[7], 7, 4096)).toBe(true);
+    expect(storeCounters(table)).toMatchObject({ swappedPages: SWAP_BLOCKS, swapFull: true });
+    for (const handle of frames.slice(0, 4)) reader.free(handle);
     writer.collect();
     expect(storeCounters(table).swapFull).toBe(false);
     disk.full = true;
     expect(put(99, 4096, true)).toBe(0);
-    expect(storeCounters(table)).toMatchObject({ swappedPages: SWAP_BLOCKS - 1, swapFull: true });
+    expect(storeCounters(table)).toMatchObject({ swappedPages: SWAP_BLOCKS - 4, swapFull: true });
     const compressed = put(5, 100);
     expect(writer.moveToSwap(compressed)).toBe(false);
     expect(holds(compressed, 5, 100)).toBe(true);

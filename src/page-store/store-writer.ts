@@ -45,6 +45,8 @@ const TABLE = JOIN + PAGE_SIZE;
 const STORE_SCRATCH_BYTES = TABLE + COMPRESS_SCRATCH_BYTES;
 
 const NONE = -1;
+/** Of the swap file's blocks. */
+const ROOM_SHARE = 1 / 16;
 
 export class StoreWriter {
   readonly #host: HostMemory;
@@ -297,7 +299,7 @@ export class StoreWriter {
       Atomics.store(this.#words, at, t.FREE);
       this.#blocks.give(t.placeOf(where));
       this.#add(t.SWAPPED_PAGES, -1);
-      Atomics.store(this.#words, t.SWAP_FULL, 0);
+      this.#noteRoom();
     }
     this.#giveSlot(slot);
   }
@@ -327,13 +329,18 @@ export class StoreWriter {
     const pages = written.map((frame) => new Uint8Array(memory.buffer, frame * PAGE_SIZE, PAGE_SIZE));
     const batch = written.map((frame, i) => ({ block: run.first + i, checksum: checksumOf(words, frame) }));
     if (this.#swap.write(run.first, pages)) {
-      Atomics.store(this.#words, t.SWAP_FULL, 0);
+      this.#noteRoom();
       this.#add(t.SWAPPED_OUT_TOTAL, run.count);
       return batch;
     }
     for (const { block } of batch) this.#blocks.give(block);
     Atomics.store(this.#words, t.SWAP_FULL, 1);
     return [];
+  }
+
+  /** A full file has room again when a part of it is free that is worth speaking of: a block comes and goes many times a second. */
+  #noteRoom(): void {
+    if (this.#blocks.used <= this.#blocks.count * (1 - ROOM_SHARE)) Atomics.store(this.#words, t.SWAP_FULL, 0);
   }
 
   /** A handle for a page that is in the file, or 0 when there are no slots: its block is free again then. */

@@ -55,6 +55,21 @@ test('segments are filled one after the other, at offsets beyond 2^32 too', asyn
   closeSync(file);
 });
 
+test('who lacks memory is rung a little later, and not sooner because others want something', async () => {
+  const bells = new Int32Array(new SharedArrayBuffer(8));
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+  const thread = await IoThread.start({ memory, doorbells: [0, 1].map((index) => ({ buffer: bells.buffer, index })) });
+  const [client, other] = thread.channels.map((each) => new IoClient(each)) as [IoClient, IoClient];
+  const start = performance.now();
+  client.ringLater();
+  while (Atomics.load(bells, 0) === 0) {
+    other.ringLater();
+    Atomics.wait(bells, 0, 0, 1);
+  }
+  expect(performance.now() - start).toBeGreaterThanOrEqual(channel.STARVED_MS - 1);
+  await thread.close();
+});
+
 test('an operation that fails fails alone', async () => {
   await using pool = await openTestPool();
   const { io } = pool.caches[0];

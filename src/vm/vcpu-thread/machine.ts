@@ -160,9 +160,11 @@ export class Machine {
       this.#thread.host.ringDoorbell(this.#thread.index);
   }
 
-  /** It waits for memory and has not said so. One that only waits for a page has all the memory that it needs. */
+  /** It waits for memory and has not said so. One that only waits for a page to be read has all the memory that it needs. */
   #isShort(): boolean {
-    return this.#state === 'running' && (!this.#waitsForPage || this.#body?.memory.waitsForMemory === true);
+    if (this.#state !== 'running' || !this.#body) return false;
+    const { memory, pages } = this.#body;
+    return !this.#waitsForPage || memory.waitsForMemory || pages.lacksMemory;
   }
 
   /** Takes the thread: the hart's registers into the thread block. Only one machine of a thread is entered. */
@@ -245,9 +247,10 @@ export class Machine {
   }
 
   /** Absent pages come in. True: what was refused for want of one may be tried again. */
-  #pollPages({ pages }: Body): boolean {
+  #pollPages({ memory, pages }: Body): boolean {
     if (pages.poll() === 0) return false;
-    if (this.#waitsForPage) this.#waitingSince = Number.POSITIVE_INFINITY;
+    // For another of its pages there may have been no frame.
+    if (this.#waitsForPage) this.#waitingSince = memory.waitsForMemory ? performance.now() : Number.POSITIVE_INFINITY;
     this.#waitsForPage = false;
     return true;
   }

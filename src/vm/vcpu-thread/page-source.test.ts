@@ -255,4 +255,23 @@ describe('pages of images', () => {
     cache.drop(image);
     expect(host.poolMemory().framesInUse).toBe(0);
   });
+
+  it('M62: a page that is not read for want of memory is told from one that is on its way', () => {
+    const { host, pages, io, cache, memory, value } = machine([image]);
+    io.reads = bytes;
+    memory.setAbsent(GFN, image.firstNumber);
+    expect(value(0)).toBe(-2);
+    const other = GuestMemory.create(host, { ranges: [{ address: 0, bytes: 4096 * PAGE }], domain: 0, thread: 0 });
+    for (let gfn = 0; host.poolMemory().framesByState.free > 0; gfn++) other.frameForWrite(gfn);
+    expect(pages.poll()).toBe(0);
+    expect([pages.lacksMemory, memory.waitsForMemory]).toEqual([true, false]);
+    other.discard(0, 600 * PAGE);
+    other.idle();
+    cache.poll();
+    expect(pages.lacksMemory).toBe(false);
+    io.finish();
+    cache.poll();
+    expect(pages.poll()).toBe(1);
+    expect(value(0)).toBe(500);
+  });
 });

@@ -98,6 +98,17 @@ export class MachinePages implements PageSource {
     return at;
   }
 
+  /** A page of an image that the machine was refused is not loaded for want of memory. */
+  get lacksMemory(): boolean {
+    for (const { guestFrame, handle, ahead } of this.#wanted.values()) {
+      if (ahead || isStoreHandle(handle)) continue;
+      const image = this.#imageOf(handle);
+      assert(image, `page ${guestFrame} is absent under ${handle}, which is no page of this machine's images`);
+      if (this.#options.cache.lacksMemoryFor(image, pageOfNumber(image, handle))) return true;
+    }
+    return false;
+  }
+
   /** Goes on with every page as far as it can. How many came. Call it after the completions and `GuestMemory.poll`. */
   poll(): number {
     // One that stands in the queue for memory gets it first.
