@@ -174,7 +174,7 @@ export class Fusion {
     }
     // One of them has gone and perhaps come back: then what was read may be another's.
     if (unstampedMoves(this.#host, vmOfLife(vm.life)) !== moves) return;
-    this.records.approach(batch.hashLow, pages);
+    this.records.approach(batch.hashLow, batch.hashHigh, pages);
     for (let k = 0; k < pages; k++) this.#lookUp(vm, k);
   }
 

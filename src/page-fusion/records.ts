@@ -2,7 +2,8 @@
  * What the memory worker knows of frames: the hash of each page that it has read, when that was, and where to find a frame by hash.
  *
  *   by frame    kind · hash (64 bits, keyed by domain) · stamp, or generation of a shared frame · VM and life · page
- *   by hash     open addressing over frame numbers; a place may name a frame that has become something else since, and is then reused
+ *   by hash     open addressing over frame numbers, each with some bits of the hash, so that a chain is seldom left for a record in vain; a place
+ *               may name a frame that has become something else since, until there are too many of them
  *
  * Nothing here is the truth: who wants to act on it asks `live`, and the owner looks again.
  */
@@ -33,6 +34,9 @@ export const RECORD_PENDING = 3;
 
 /** Words of a record: two share a cache line, for frames are looked at in any order. */
 const RECORD_WORDS = 8;
+/** Of a place of the index: all frames of an arena have numbers below. */
+const TAG_SHIFT = 20;
+const TAG_MASK = -1 << TAG_SHIFT;
 const KIND = 0;
 const HASH_LOW = 1;
 const HASH_HIGH = 2;
@@ -111,8 +115,7 @@ export class FrameRecords {
     const words = this.#words;
     const at = this.#at(found);
     this.set(target, RECORD_PENDING, words[at + HASH_LOW], words[at + HASH_HIGH], 0, 0, 0);
-    this.forget(found);
-    this.insert(target);
+    this.#giveWay(found, target);
   }
 
   /** A pending frame holds its bytes now. */
@@ -155,8 +158,7 @@ export class FrameRecords {
     const at = this.#at(old);
     if (words[at + KIND] !== RECORD_SHARED || !this.#live(old)) return;
     this.set(copy, RECORD_SHARED, words[at + HASH_LOW], words[at + HASH_HIGH], generationOf(this.#host, copy), 0, 0);
-    this.forget(old);
-    this.insert(copy);
+    this.#giveWay(old, copy);
   }
 
   /** Forgets frames that are something else by now, so that no generation wraps between two passes unseen. */
@@ -168,16 +170,28 @@ export class FrameRecords {
    * `find` and `insert` for these hashes come next. Memory answers many questions at once as fast as one, but in them each answer is the next
    * question; so they are asked here for all, step by step, and what they go to is near then.
    */
-  approach(hashLow: Int32Array, count: number): void {
+  approach(hashLow: Int32Array, hashHigh: Int32Array, count: number): void {
     const index = this.#index;
     const words = this.#words;
     const { words: arena } = this.#host;
     const mask = index.length - 1;
-    let sum = 0;
-    for (let i = 0; i < count; i++) sum ^= index[hashLow[i] & mask];
-    for (let i = 0; i < count; i++) sum ^= words[this.#at(index[hashLow[i] & mask]) + KIND];
-    for (let i = 0; i < count; i++) sum ^= arena[frameEntry(this.#host, index[hashLow[i] & mask])];
-    this.approached = sum;
+    let seen = 0;
+    for (let i = 0; i < count; i++) seen ^= index[hashLow[i] & mask];
+    for (let i = 0; i < count; i++) {
+      const place = index[hashLow[i] & mask];
+      if (place === 0 || (place ^ hashHigh[i]) >>> TAG_SHIFT !== 0) continue;
+      seen ^= words[this.#at(this.#frameIn(place)) + KIND] ^ arena[frameEntry(this.#host, this.#frameIn(place))];
+    }
+    this.approached = seen;
+  }
+
+  /** What a place of the index says of a frame with this hash: its number in the pool from 1 on, and the hash's top bits. */
+  #placeFor(frame: number, hashHigh: number): number {
+    return (frame - this.#host.firstFrame + 1) | (hashHigh & TAG_MASK);
+  }
+
+  #frameIn(place: number): number {
+    return (place & ~TAG_MASK) - 1 + this.#host.firstFrame;
   }
 
   /** A frame with this hash, other than `except`, that is still there; 0 when there is none. */
@@ -186,7 +200,8 @@ export class FrameRecords {
     const words = this.#words;
     const mask = index.length - 1;
     for (let at = hashLow & mask; index[at] !== 0; at = (at + 1) & mask) {
-      const frame = index[at];
+      if ((index[at] ^ hashHigh) >>> TAG_SHIFT !== 0) continue;
+      const frame = this.#frameIn(index[at]);
       const record = this.#at(frame);
       if (words[record + HASH_LOW] !== hashLow || words[record + HASH_HIGH] !== hashHigh || frame === except) continue;
       if (this.#live(frame)) return frame;
@@ -194,16 +209,37 @@ export class FrameRecords {
     return 0;
   }
 
+  /** `next`, whose record is set, is found from here on where `old` was, with the same hash. */
+  #giveWay(old: number, next: number): void {
+    const at = this.#placeOf(old);
+    this.forget(old);
+    if (this.#index[at] === 0) this.#used++;
+    this.#index[at] = this.#placeFor(next, this.#words[this.#at(next) + HASH_HIGH]);
+  }
+
   /** Makes a frame, whose record is set, known by its hash. */
   insert(frame: number): void {
+    if (this.#put(frame) && this.#used * 4 > this.#index.length * 3) this.#rebuild();
+  }
+
+  /** False: it is there. */
+  #put(frame: number): boolean {
+    const at = this.#placeOf(frame);
+    if (this.#index[at] !== 0) return false;
+    this.#index[at] = this.#placeFor(frame, this.#words[this.#at(frame) + HASH_HIGH]);
+    this.#used++;
+    return true;
+  }
+
+  /** Where the frame of this record is in the index, or where it would be. */
+  #placeOf(frame: number): number {
     const index = this.#index;
     const mask = index.length - 1;
-    let at = this.#words[this.#at(frame) + HASH_LOW] & mask;
-    // A place whose frame is something else by now is as good as an empty one: chains through it go on.
-    while (index[at] !== 0 && index[at] !== frame && this.#live(index[at])) at = (at + 1) & mask;
-    if (index[at] === 0) this.#used++;
-    index[at] = frame;
-    if (this.#used * 4 > index.length * 3) this.#rebuild();
+    const record = this.#at(frame);
+    const place = this.#placeFor(frame, this.#words[record + HASH_HIGH]);
+    let at = this.#words[record + HASH_LOW] & mask;
+    while (index[at] !== 0 && index[at] !== place) at = (at + 1) & mask;
+    return at;
   }
 
   /** Frames with a record. Chunks without one cost nothing. */
@@ -222,19 +258,13 @@ export class FrameRecords {
     }
   }
 
+  /** At most half of it is used afterwards. */
   #rebuild(): void {
     this.#index.fill(0);
     this.#used = 0;
-    const mask = this.#index.length - 1;
     for (const frame of this.#all()) {
-      if (!this.#live(frame)) {
-        this.forget(frame);
-        continue;
-      }
-      let at = this.#words[this.#at(frame) + HASH_LOW] & mask;
-      while (this.#index[at] !== 0) at = (at + 1) & mask;
-      this.#index[at] = frame;
-      this.#used++;
+      if (this.#live(frame)) this.#put(frame);
+      else this.forget(frame);
     }
   }
 }
