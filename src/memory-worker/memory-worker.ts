@@ -33,7 +33,7 @@ import { UnusedPages } from '../reclaim/unused-pages.ts';
 import { Watermarks } from '../reclaim/watermarks.ts';
 import { threadCpuMs } from '../vm/fusion-time.ts';
 import { Nominator } from '../vm/nominator.ts';
-import { ageVm, livingVms, type SurveyedVm, visitLeaves } from '../vm/vm-survey.ts';
+import { ageVm, livingVms, visitLeaves } from '../vm/vm-survey.ts';
 import { Decisions } from './decisions.ts';
 import { GrowingTime } from './growing-time.ts';
 import type { WorkerMessage, WorkerOrder } from './messages.ts';
@@ -41,6 +41,8 @@ import { Pace } from './pace.ts';
 import type { SharedSettings } from './settings.ts';
 import type { MemoryWorkerSetup } from './thread.ts';
 
+/** Leaves that fusion looks at before the worker listens again, some milliseconds at most. */
+const LEAVES_AT_ONCE = 4;
 /** Nominations under way above which a pass waits. */
 const BACKLOG_MAX = 512;
 /** How often the worker looks whether something has changed, ms. */
@@ -309,9 +311,11 @@ export class MemoryWorker {
     const isIdle = this.#idle.idleMs(life, performance.now()) >= IDLE_MS;
     const droppedBefore = this.#parking.counts.dropped;
     let looked = 0;
+    // Below this leaf fusion has looked already.
+    let fused = 0;
     for (let leaf = 0; leaf >= 0 && !this.#settings.stopped; ) {
+      if (fusion && leaf >= fused) fused = this.#fuse(life, leaf);
       leaf = visitLeaves(this.#host, life, leaf, 1, (vm, number, at) => {
-        if (fusion) this.#visit(vm, number, at);
         if (isIdle) this.#parking.collect(vm, number, at);
         else this.#parking.collectUnused(vm, number, at, this.#unused);
         looked += LEAF_PAGES;
@@ -328,10 +332,12 @@ export class MemoryWorker {
     return looked;
   }
 
-  #visit(vm: SurveyedVm, leaf: number, leafAt: number): void {
+  /** Fusion looks at some leaves from this one on; where it ended. */
+  #fuse(life: number, first: number): number {
     const start = threadCpuMs();
-    this.#fusion.visit(vm, leaf, leafAt);
+    const next = visitLeaves(this.#host, life, first, LEAVES_AT_ONCE, (vm, leaf, at) => this.#fusion.visit(vm, leaf, at));
     this.#visitMs += threadCpuMs() - start;
+    return next < 0 ? Number.POSITIVE_INFINITY : next;
   }
 
   /** Image pages of the leaf at hand that the VM does not use, as far as its minimum allows. */

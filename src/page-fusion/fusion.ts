@@ -91,23 +91,16 @@ export class Fusion {
   /** Looks at one leaf, at `leafAt` in the arena's words. Between `beginReading` and `endReading`. */
   visit(vm: SurveyedVm, leaf: number, leafAt: number): void {
     const { words } = this.#host;
-    let notes: Uint8Array | undefined;
+    const notes = this.#pages.get(vm.life)?.get(leaf);
     let count = 0;
-    for (let i = 0; i < LEAF_PAGES; i++) {
-      const at = leafAt + i * ENTRY_WORDS;
+    for (let i = 0, at = leafAt; i < LEAF_PAGES; i++, at += ENTRY_WORDS) {
       const entry = words[at];
       const state = stateOf(entry);
-      if (state === SHARED && (entry & ROM) === 0) {
-        notes ??= this.#pages.get(vm.life)?.get(leaf);
-        if (notes !== undefined) this.#endure(notes, i);
-        continue;
-      }
-      if (state !== PRIVATE) continue;
-      const stamp = words[at + ENTRY_STAMP];
-      if (((vm.epoch - stamp) | 0) <= 0 || !isFrame(this.#host, frameOf(entry))) continue;
-      notes ??= this.#pages.get(vm.life)?.get(leaf);
-      if (notes !== undefined && notes[i] !== 0 && this.#isLeftAlone(notes, i)) continue;
-      this.#quiet[count++] = frameOf(entry) * LEAF_PAGES + i;
+      if (state === PRIVATE) {
+        if (((vm.epoch - words[at + ENTRY_STAMP]) | 0) <= 0 || !isFrame(this.#host, frameOf(entry))) continue;
+        if (notes !== undefined && notes[i] !== 0 && this.#isLeftAlone(notes, i)) continue;
+        this.#quiet[count++] = frameOf(entry) * LEAF_PAGES + i;
+      } else if (state === SHARED && notes !== undefined && (entry & ROM) === 0) this.#endure(notes, i);
     }
     // By frame: the processor reads ahead in memory, and what a guest has side by side need not be so there.
     const quiet = this.#quiet.subarray(0, count);

@@ -96,6 +96,11 @@ export class NominationSender {
     return (this.words[SUBMITTED] - this.#takenBack) | 0;
   }
 
+  /** There is something to take back. */
+  get isAnyDone(): boolean {
+    return this.open > 0 && (Atomics.load(this.words, COMPLETED) !== this.#takenBack || Atomics.load(this.words, CLOSED) !== 0);
+  }
+
   get isFull(): boolean {
     return this.open >= SLOTS;
   }

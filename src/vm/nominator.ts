@@ -66,6 +66,7 @@ export class Nominator {
    * some out. How many came back.
    */
   exchange(enough = WORTH_WAKING): number {
+    if (!this.#isAnythingToExchange(enough)) return 0;
     // Ringing is page fusion's: it has most to say.
     this.#time.begin(true);
     let count = 0;
@@ -87,6 +88,12 @@ export class Nominator {
     this.#time.end();
     this.fusionMs += this.#time.fusionMs;
     return count;
+  }
+
+  #isAnythingToExchange(enough: number): boolean {
+    for (let thread = 0; thread < this.#senders.length; thread++)
+      if (this.#senders[thread].isAnyDone || this.#queues[thread].length > 0 || this.#unrung[thread] >= enough) return true;
+    return false;
   }
 
   /** Sleeps until fewer than `open` are under way. False: the pool is closing. */
