@@ -7,10 +7,11 @@
  * what is equal Shoal found is judged by density/oracle.ts.
  */
 import { spawnSync } from 'node:child_process';
-import { measureQemu, QEMU, type QemuResult } from './density/qemu.ts';
+import { measureQemu, type QemuResult } from './density/qemu.ts';
 import { measureShoal, PASS_BYTES, type ShoalResult } from './density/shoal.ts';
 import { guestsPerGib } from './density/workload.ts';
 import { bytesPerCpuSecond } from './memory-worker.ts';
+import { QEMU } from './qemu.ts';
 import { type Check, report } from './report.ts';
 
 const quick = process.argv.includes('--quick');
@@ -21,7 +22,7 @@ if (spawnSync(QEMU, ['--version'], { stdio: 'ignore' }).status !== 0) {
   process.stderr.write(`This benchmark needs ${QEMU}: apt-get install qemu-system-misc\n`);
   process.exit(2);
 }
-// So that what is done at exit (KSM as it was) is done.
+// So that what is done at exit (KSM as it was, QEMU ended) is done.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 
 const shoal = process.argv.includes('--qemu') ? null : await measureShoal(FEW, MANY);

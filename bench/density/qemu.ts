@@ -1,19 +1,16 @@
 /** The density benchmark's guests under qemu-system-riscv64: the same kernel, initramfs, disk and kernel parameters, with KSM pushed where it may be. */
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { resolveImage } from '../../src/images/index.ts';
+import { ConsoleShell } from '../console-shell.ts';
 import { mappings, proportionalBytes } from '../process-memory.ts';
+import { type QemuProcess, startQemu } from '../qemu.ts';
 import { sum } from '../statistics.ts';
 import { Ksm, type KsmWork, noKsm } from './ksm.ts';
 import * as workload from './workload.ts';
 import { mib, type Population, say } from './workload.ts';
 
-export const QEMU = 'qemu-system-riscv64';
-const READY = 'shoal: ready';
 const CONVERGE_TIMEOUT_MS = 240_000;
 const ANSWERS_MS = 10_000;
-/** A terminal's line buffer is 4 KiB: files go over the console in pieces. */
-const PIECE = 1_500;
 
 export interface QemuResult {
   readonly populations: readonly [Population, Population];
@@ -70,85 +67,43 @@ async function measurePopulation(guests: readonly QemuGuest[]): Promise<Populati
 
 /** One QEMU, whose guest is told what to do over its console. */
 class QemuGuest {
-  readonly #child: ChildProcessWithoutNullStreams;
-  #output = '';
-  #onOutput: () => void = () => {};
-  #commands = 0;
+  readonly #child: QemuProcess;
+  readonly #shell: ConsoleShell;
 
-  private constructor(child: ChildProcessWithoutNullStreams) {
+  private constructor(child: QemuProcess, shell: ConsoleShell) {
     this.#child = child;
-    child.stdout.on('data', (data: Buffer) => {
-      this.#output += data.toString('latin1');
-      this.#onOutput();
-    });
-    child.stdin.on('error', () => {});
-    child.on('exit', () => this.#onOutput());
+    this.#shell = shell;
   }
 
   /** Boots to the shell. */
   static async start(): Promise<QemuGuest> {
-    const image = await resolveImage('debian');
-    const machine = ['-M', 'virt,mem-merge=on', '-m', `${workload.GUEST_MIB}`, '-display', 'none', '-monitor', 'none'];
-    const boot = [
-      '-kernel',
-      image.kernel,
-      '-initrd',
-      image.initrd,
-      '-append',
-      image.commandLine,
-      '-no-reboot',
-      '-serial',
-      'null',
-    ];
-    const console = ['-chardev', 'stdio,id=console', '-device', 'virtio-serial-device', '-device', 'virtconsole,chardev=console'];
-    const disks = image.disks.flatMap((disk, i) => [
-      ...['-drive', `file=${disk.image},format=raw,if=none,id=disk${i},snapshot=on`],
-      ...['-device', `virtio-blk-device,drive=disk${i}`],
-    ]);
-    const devices = ['-device', 'virtio-balloon-device,free-page-reporting=on', '-device', 'virtio-rng-device'];
-    const modern = ['-global', 'virtio-mmio.force-legacy=false'];
-    const guest = new QemuGuest(
-      spawn(QEMU, [...machine, ...modern, ...boot, ...console, ...disks, ...devices], { stdio: ['pipe', 'pipe', 'pipe'] }),
-    );
-    await guest.#until(READY);
-    // A shell that neither edits lines nor echoes them.
-    await sleep(1_000);
-    guest.#child.stdin.write('exec sh\n');
-    await sleep(500);
-    await guest.run('stty -echo; PS1=');
-    return guest;
+    const child = startQemu(await resolveImage('debian'), { memoryMib: workload.GUEST_MIB, machine: 'virt,mem-merge=on' });
+    try {
+      return new QemuGuest(child, await ConsoleShell.open(child.stdout, (text) => child.stdin.write(text)));
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw error;
+    }
   }
 
   get pid(): number {
     return this.#child.pid as number;
   }
 
-  /** What a command prints. */
-  async run(command: string): Promise<string> {
-    const mark = `end-of-command-${++this.#commands}`;
-    const from = this.#output.length;
-    // Cut in two, so that an echo of the command is not taken for its end.
-    this.#child.stdin.write(`${command}\necho "${mark.slice(0, 4)}""${mark.slice(4)}."\n`);
-    await this.#until(`${mark}.`, from);
-    return this.#output.slice(from, this.#output.indexOf(`${mark}.`, from)).replaceAll('\r', '');
-  }
-
   /** Starts the program and waits until it answers. */
   async serve(name: string): Promise<void> {
-    const text = workload.program().toString('base64');
-    for (let at = 0; at < text.length; at += PIECE) await this.run(`echo ${text.slice(at, at + PIECE)} >>/run/program`);
-    await this.run(`base64 -d /run/program >${workload.PROGRAM_PATH} && rm /run/program`);
-    await this.run(workload.startCommand(name));
+    await this.#shell.put(workload.PROGRAM_PATH, workload.program());
+    await this.#shell.run(workload.startCommand(name));
     const end = performance.now() + workload.START_TIMEOUT_MS;
     while (!((await this.served()) > 0)) {
       if (performance.now() > end)
-        throw new Error(`guest ${name} does not answer:\n${await this.run('cat /run/json-server.log')}`);
+        throw new Error(`guest ${name} does not answer:\n${await this.#shell.run('cat /run/json-server.log')}`);
       await sleep(1_000);
     }
   }
 
   async served(): Promise<number> {
-    return Number(await this.run(workload.SERVED_COMMAND));
+    return Number(await this.#shell.run(workload.SERVED_COMMAND));
   }
 
   /** Its share of the memory that holds its RAM: pages that KSM merged are divided among those who map them. */
@@ -160,20 +115,5 @@ class QemuGuest {
 
   kill(): void {
     this.#child.kill('SIGKILL');
-  }
-
-  async #until(text: string, from = 0): Promise<void> {
-    const end = performance.now() + workload.START_TIMEOUT_MS;
-    while (!this.#output.includes(text, from)) {
-      if (this.#child.exitCode !== null || performance.now() > end)
-        throw new Error(`a guest of ${QEMU} never printed "${text}":\n${this.#output.slice(-1000)}`);
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, 1_000);
-        this.#onOutput = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
   }
 }
