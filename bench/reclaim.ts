@@ -6,10 +6,10 @@
  * Parts: page-cache, pressure, shares, nothing-to-win, demo, crowd; all of them unless some are named. Each has a pool of its own.
  */
 import { noCompiler } from '../test/guests/guest-programs.ts';
+import type { Part } from './part.ts';
 import { demoCrowd, demoSettles } from './reclaim/demo.ts';
 import { nothingToWin } from './reclaim/nothing-to-win.ts';
 import { pageCache } from './reclaim/page-cache.ts';
-import type { Part } from './reclaim/part.ts';
 import { pressure } from './reclaim/pressure.ts';
 import { shares } from './reclaim/shares.ts';
 import { type Check, report } from './report.ts';

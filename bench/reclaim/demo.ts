@@ -6,7 +6,7 @@ import { runScenario } from '../../src/cli/demo/scenario.ts';
 import { Host } from '../../src/host/index.ts';
 import { resolveImage } from '../../src/images/index.ts';
 import { managerCounters } from '../memory-worker.ts';
-import type { Part } from './part.ts';
+import type { Part } from '../part.ts';
 
 const IMAGE = 'debian-mini';
 const MEMORY_BYTES = 256 * 2 ** 20;

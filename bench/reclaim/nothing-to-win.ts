@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Host } from '../../src/host/index.ts';
 import { counted, managerCounters, untilSettled } from '../memory-worker.ts';
-import type { Part } from './part.ts';
+import type { Part } from '../part.ts';
 
 const GUESTS = 4;
 const SETTLE = { passes: 3, timeoutMs: 90_000 };

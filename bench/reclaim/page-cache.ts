@@ -12,9 +12,9 @@ import { Host, type Vm } from '../../src/host/index.ts';
 import { TIMEBASE_HZ } from '../../src/layout/machine.ts';
 import { install } from '../../test/guests/guest-programs.ts';
 import { type ManagerCounters, managerCounters } from '../memory-worker.ts';
+import type { Part } from '../part.ts';
 import type { Check } from '../report.ts';
 import { type Spread, spread } from '../statistics.ts';
-import type { Part } from './part.ts';
 
 const FILE_MIB = 128;
 const ALLOCATION_MIB = 64;

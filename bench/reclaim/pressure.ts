@@ -9,8 +9,8 @@ import { Host, type Vm } from '../../src/host/index.ts';
 import { TIMEBASE_HZ } from '../../src/layout/machine.ts';
 import { install } from '../../test/guests/guest-programs.ts';
 import { managerCounters } from '../memory-worker.ts';
+import type { Part } from '../part.ts';
 import { sum } from '../statistics.ts';
-import type { Part } from './part.ts';
 
 const GUESTS = 4;
 const GUEST_MIB = 128;

@@ -7,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Host, type Vm } from '../../src/host/index.ts';
 import { install } from '../../test/guests/guest-programs.ts';
 import { managerCounters } from '../memory-worker.ts';
+import type { Part } from '../part.ts';
 import { median } from '../statistics.ts';
-import type { Part } from './part.ts';
 
 const POOL_MIB = 256;
 const NEED_MIB = 192;

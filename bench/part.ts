@@ -1,5 +1,5 @@
-/** A part of the benchmark of reclaim: a pool of its own, and what is to be reported of it. */
-import type { Check } from '../report.ts';
+/** A part of a benchmark that has several: what is to be reported of it. */
+import type { Check } from './report.ts';
 
 export interface PartResult {
   readonly checks: readonly Check[];

@@ -1,12 +1,13 @@
-/** Builds the benchmark's bare program (cpu-payload/payload.c), and reads what it prints. */
+/** Builds the bare program (payload.c), and reads what it prints. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { TIMEBASE_HZ } from '../src/layout/machine.ts';
+import { fileURLToPath } from 'node:url';
+import { TIMEBASE_HZ } from '../../../src/layout/machine.ts';
+import { GUEST_GCC } from '../programs.ts';
 
-export const GCC = 'riscv64-linux-gnu-gcc';
 const OBJCOPY = 'riscv64-linux-gnu-objcopy';
-const SOURCES = new URL('./cpu-payload/', import.meta.url).pathname;
+const SOURCES = fileURLToPath(new URL('./', import.meta.url));
 /** The file that Shoal's loader wants is at least half of the image's size in memory. */
 const PADDING = 512 * 1024;
 
@@ -28,7 +29,7 @@ export function buildPayload(folder: string): string {
   const target = ['-march=rv64gc', '-mabi=lp64d', '-mcmodel=medany', '-fno-pic'];
   const bare = ['-ffreestanding', '-nostdlib', '-static', '-fno-stack-protector', '-fno-tree-loop-distribute-patterns'];
   const link = [`-Wl,-T,${SOURCES}payload.ld`, '-Wl,--build-id=none', '-Wl,--no-warn-rwx-segments'];
-  execFileSync(GCC, ['-O2', ...target, ...bare, ...link, '-o', elf, `${SOURCES}payload.c`]);
+  execFileSync(GUEST_GCC, ['-O2', ...target, ...bare, ...link, '-o', elf, `${SOURCES}payload.c`]);
   execFileSync(OBJCOPY, ['-O', 'binary', elf, image]);
   const code = readFileSync(image);
   writeFileSync(image, Buffer.concat([code, Buffer.alloc(PADDING - code.length)]));
