@@ -1,18 +1,21 @@
 /**
  * The CPU beside QEMU's translator (qemu-system-riscv64, TCG). Both run the same bytes, taking turns, and medians over the rounds are compared:
  *
- *   boot       a stock kernel's way to the shell                       cpu/boot.ts
- *   loops      bare loops without a kernel, in instructions a second   cpu/loops.ts
+ *   the mix    everyday programs on the same kernel, each listed with its ratio, native speed beside it   cpu/mix.ts
+ *   boot       a stock kernel's way to the shell                                                          cpu/boot.ts
+ *   loops      bare loops without a kernel, in instructions a second                                      cpu/loops.ts
  */
 import { parseArgs } from 'node:util';
 import { measureBoot } from './cpu/boot.ts';
+import { ITEMS, type Item } from './cpu/items.ts';
 import { measureLoops } from './cpu/loops.ts';
+import { measureMix } from './cpu/mix.ts';
 import { GUEST_GCC, isThere } from './cpu/programs.ts';
 import type { PartResult } from './part.ts';
 import { QEMU } from './qemu.ts';
 import { report } from './report.ts';
 
-const NAMES: readonly string[] = ['boot', 'loops'];
+const NAMES: readonly string[] = [...ITEMS, 'boot', 'loops'];
 const USAGE = `npm run -s bench:cpu -- [--items NAME,NAME…] [--json]
 
 Items: ${NAMES.join(', ')}; all unless some are named.
@@ -48,7 +51,9 @@ for (const command of [QEMU, GUEST_GCC])
 // So that what is done at exit (QEMU ended) is done.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 
+const items = ITEMS.filter((item: Item) => names.includes(item));
 const parts: Record<string, PartResult> = {};
+if (items.length > 0) parts['mix'] = await measureMix(items, rounds);
 if (names.includes('boot')) parts['boot'] = await measureBoot(rounds);
 if (names.includes('loops')) parts['loops'] = await measureLoops(rounds);
 report(
