@@ -4,3 +4,5 @@ export type { GuestClock } from './hart/csr.ts';
 export { Hart } from './hart/hart.ts';
 export { HartState } from './hart/state.ts';
 export { DECODE_CACHE_BYTES, HartThread } from './hart/thread.ts';
+export { RegionLibrary } from './translator/library.ts';
+export type { RegionRequest, TranslatedRegion, TranslationService } from './translator/service.ts';

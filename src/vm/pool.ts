@@ -19,6 +19,9 @@ import { MemoryView, type SeenVm } from './memory-view.ts';
 import { closeNominations, createNominations } from './nominations.ts';
 import { PoolEvents } from './pool-events.ts';
 import { createRequestQueue, RequestSender } from './request-queue.ts';
+import type { TranslatorChannel } from './translator-thread/channel.ts';
+import { defaultTranslation } from './translator-thread/settings.ts';
+import { TranslatorThread } from './translator-thread/thread.ts';
 import type {
   MemoryMap,
   OpenPool,
@@ -26,6 +29,7 @@ import type {
   PoolEvent,
   PoolInternals,
   PoolMemory,
+  TranslationSettings,
   VmConfig,
   VmHandle,
   VmLimits,
@@ -67,6 +71,7 @@ export async function openVmPool(options: VmPoolOptions): Promise<OpenPool> {
   if (!(options.memoryBytes >= POOL_BYTES_MIN)) {
     throw new ShoalError('bad-argument', `The pool is too small; give at least ${POOL_BYTES_MIN / 2 ** 20} MiB.`);
   }
+  const translation = options.translation === undefined ? defaultTranslation() : options.translation;
   const host = HostMemory.create({
     poolBytes: Math.floor(options.memoryBytes / CHUNK_SIZE) * CHUNK_SIZE,
     threadCount,
@@ -75,7 +80,7 @@ export async function openVmPool(options: VmPoolOptions): Promise<OpenPool> {
   });
   const swap = options.swap ? createSwapFile(options.swap) : null;
   try {
-    return await ThreadPool.open(host, threadCount, swap);
+    return await ThreadPool.open(host, threadCount, swap, translation);
   } catch (error) {
     swap?.close();
     throw error;
@@ -89,6 +94,8 @@ class ThreadPool implements OpenPool {
   readonly #threads: Thread[] = [];
   readonly #nominations: readonly SharedArrayBuffer[];
   readonly #swap: OpenSwapFile | null;
+  readonly #translation: TranslationSettings | null;
+  readonly #translator: TranslatorThread | null;
   readonly #store: StoreSetup;
   readonly #entries = new Map<number, Entry>();
   readonly #domains = new Map<string, number>();
@@ -102,9 +109,17 @@ class ThreadPool implements OpenPool {
   #closing: Promise<void> | null = null;
   #onImages: (images: readonly SharedImage[]) => void = () => {};
 
-  private constructor(host: HostMemory, io: IoThread, threadCount: number, swap: OpenSwapFile | null) {
+  private constructor(
+    host: HostMemory,
+    io: IoThread,
+    threadCount: number,
+    swap: OpenSwapFile | null,
+    translation: TranslationSettings | null,
+  ) {
     this.#host = host;
     this.#swap = swap;
+    this.#translation = translation;
+    this.#translator = translation && new TranslatorThread(threadCount);
     this.#store = {
       table: createStoreTable(host.frameCount, swap?.blocks ?? 0),
       swap: swap && { file: swap.file, blocks: swap.blocks },
@@ -115,13 +130,18 @@ class ThreadPool implements OpenPool {
     this.#exhaustion.onEvent((event) => this.#events.emit(event));
   }
 
-  static async open(host: HostMemory, threadCount: number, swap: OpenSwapFile | null): Promise<ThreadPool> {
+  static async open(
+    host: HostMemory,
+    threadCount: number,
+    swap: OpenSwapFile | null,
+    translation: TranslationSettings | null,
+  ): Promise<ThreadPool> {
     const doorbells = Array.from({ length: threadCount }, (_, index) => ({
       buffer: host.memory.buffer,
       index: host.doorbell(index),
     }));
     const io = await IoThread.start({ memory: host.memory, doorbells });
-    const pool = new ThreadPool(host, io, threadCount, swap);
+    const pool = new ThreadPool(host, io, threadCount, swap, translation);
     await Promise.all(Array.from({ length: threadCount }, (_, index) => pool.#startThread(index)));
     return pool;
   }
@@ -259,6 +279,7 @@ class ThreadPool implements OpenPool {
     for (const thread of this.#threads) this.#sender(thread)({ kind: 'close' });
     await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));
     await this.#io.close();
+    await this.#translator?.close();
     this.#swap?.close();
   }
 
@@ -294,9 +315,14 @@ class ThreadPool implements OpenPool {
       io: this.#io.channels[index] as ThreadSetup['io'],
       nominations: this.#nominations[index] as SharedArrayBuffer,
       store: this.#store,
+      translation: this.#translation && {
+        channel: (this.#translator as TranslatorThread).channels[index] as TranslatorChannel,
+        settings: this.#translation,
+      },
     };
     const worker = new Worker(new URL('./vcpu-thread/worker.ts', import.meta.url), {
       workerData: setup,
+      transferList: setup.translation ? [setup.translation.channel.port] : [],
       name: `vcpu${index}`,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_HEAP_MB },
     });

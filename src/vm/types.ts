@@ -279,6 +279,15 @@ export interface VmPoolOptions {
   readonly overCommit?: number;
   /** A file for pages that the pool has no room for. Default: none. */
   readonly swap?: SwapOptions;
+  /** How hot code becomes WebAssembly; null: never. Default: as SHOAL_TRANSLATION says (translator-thread/settings.ts). */
+  readonly translation?: TranslationSettings | null;
+}
+
+export interface TranslationSettings {
+  /** Samples (one in 20,000 instructions) of one place that make it worth a translation; 1: all code is, where it is first run. */
+  readonly threshold: number;
+  /** Bytes of WebAssembly that a vCPU thread has loaded at most. */
+  readonly bytesMax: number;
 }
 
 /** What the layers above need to work on the memory of all VMs at once (page-fusion, reclaim). Main thread. */

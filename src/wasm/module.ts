@@ -1,9 +1,9 @@
 /**
  * A WebAssembly module under construction: imports first, then functions, then `build()` for the bytes.
  *
- * Imports are named in the module `e`; memory is import `m`. Tables and data segments are not provided: nothing needs them.
+ * Imports are named in the module `e`; memory is import `m`, the table of functions import `t`. Data segments are not provided: nothing needs them.
  */
-import { type Callee, type Global, konst, type T, TYPE_CODE } from './expression.ts';
+import { type Callee, type Global, type I32, konst, type T, TYPE_CODE, type X } from './expression.ts';
 import { Fn } from './function.ts';
 import { uleb } from './leb128.ts';
 
@@ -26,6 +26,7 @@ export class Mod {
   readonly #globals: number[][] = [];
   readonly #exports: number[][] = [];
   #functionCount = 0;
+  #importedGlobals = 0;
 
   importFn<r extends T | null>(importName: string, params: readonly T[], result: r): Callee<r> {
     if (this.#functions.length > 0) throw new Error('imports come before functions: they share one index space');
@@ -38,9 +39,32 @@ export class Mod {
     this.#imports.push([...name('e'), ...name('m'), 2, shared ? 3 : 1, ...uleb(minimumPages), ...uleb(maximumPages)]);
   }
 
+  /** The one table, of functions; `minimum` entries at least. */
+  importTable(minimum: number): void {
+    this.#imports.push([...name('e'), ...name('t'), 1, 0x70, 0, ...uleb(minimum)]);
+  }
+
+  /** A global that never changes. Before any other. */
+  importConstant<t extends T>(importName: string, t: t): X<t> {
+    if (this.#globals.length > 0) throw new Error('imports come before globals: they share one index space');
+    this.#imports.push([...name('e'), ...name(importName), 3, TYPE_CODE[t], 0]);
+    return { t, op: [0x23, ...uleb(this.#importedGlobals++)], args: [] };
+  }
+
+  /** Calls whatever is at `index` of the table, which must have this type. */
+  callIndirect<r extends T>(params: readonly T[], result: r, index: I32, ...args: readonly X[]): X<r> {
+    return { t: result, op: [0x11, ...uleb(this.#type(params, result)), 0], args: [...args, index] };
+  }
+
+  /** The same as the last thing that `fn` does: the other takes its place. */
+  returnCallIndirect(fn: Fn, params: readonly T[], result: T, index: I32, ...args: readonly X[]): void {
+    for (const argument of [...args, index]) fn.emit(argument);
+    fn.raw(0x13, ...uleb(this.#type(params, result)), 0);
+  }
+
   /** A mutable global. */
   global<t extends T>(t: t, initial: number | bigint): Global<t> {
-    const idx = this.#globals.length;
+    const idx = this.#importedGlobals + this.#globals.length;
     this.#globals.push([TYPE_CODE[t], 1, ...konst(t, initial).op, 0x0b]);
     return { t, idx, op: [0x23, ...uleb(idx)], args: [] };
   }
@@ -51,6 +75,11 @@ export class Mod {
     this.#functions.push(fn);
     if (exportName !== undefined) this.#exports.push([...name(exportName), 0, ...uleb(fn.idx)]);
     return fn;
+  }
+
+  /** Exports a function that has been added already. */
+  export(exportName: string, callee: Callee): void {
+    this.#exports.push([...name(exportName), 0, ...uleb(callee.idx)]);
   }
 
   build(): Uint8Array<ArrayBuffer> {

@@ -44,7 +44,8 @@ class Reader {
   readonly #lines: string[] = [];
   /** Values not used yet, of all open blocks: an `if` expression starts its arms on top. */
   readonly #stack: string[] = [];
-  readonly #blocks: { readonly result: boolean; arms: string[] }[] = [];
+  readonly #blocks: { readonly result: boolean; readonly label?: string; arms: string[] }[] = [];
+  #labels = 0;
   #at = 0;
 
   constructor(fn: Fn, names: Names) {
@@ -68,11 +69,26 @@ class Reader {
     else if (opcode === 0x21) this.#line(`${this.#local()} = ${this.#pop(1)}`);
     else if (opcode === 0x1a) this.#line(`drop ${this.#pop(1)}`);
     else if (opcode === 0x10) this.#call();
+    else if (opcode === 0x23) this.#push(`global${this.#unsigned()}`);
+    else if (opcode === 0x00) this.#line('unreachable');
+    else if (opcode === 0x13) this.#tailCall();
     else this.#control(opcode, this.#fn.hints.find(([offset]) => offset === start)?.[1]);
   }
 
   #control(opcode: number, hint: number | undefined): void {
     const note = hint === undefined ? '' : hint === 1 ? ' likely' : ' unlikely';
+    if (opcode === 0x02 || opcode === 0x03) {
+      this.#byte();
+      const label = `L${++this.#labels}`;
+      this.#line(`${opcode === 0x02 ? 'block' : 'loop'} ${label}`);
+      this.#blocks.push({ result: false, label, arms: [] });
+      return;
+    }
+    if (opcode === 0x0c || opcode === 0x0d) {
+      const label = this.#blocks.at(-1 - this.#unsigned())?.label;
+      this.#line(opcode === 0x0c ? `br ${label}` : `br_if${note} ${label} ${this.#pop(1)}`);
+      return;
+    }
     if (opcode === 0x04) {
       const result = this.#byte() !== 0x40;
       const [condition] = this.#pop(1);
@@ -106,6 +122,13 @@ class Reader {
     const text = [name, ...this.#pop(operands)].join(' ');
     if (hasResult) this.#push(`(${text})`);
     else this.#line(text);
+  }
+
+  /** Through the table; all that there is on the stack are its operands. */
+  #tailCall(): void {
+    this.#unsigned();
+    this.#unsigned();
+    this.#line(`return_call_indirect ${this.#pop(this.#stack.length).join(' ')}`);
   }
 
   #line(text: string, indent = 0): void {

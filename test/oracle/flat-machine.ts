@@ -21,6 +21,8 @@ import { DecodeCache } from '../../src/cpu/interpreter/decode-cache.ts';
 import { createInterpreter } from '../../src/cpu/interpreter/interpreter.ts';
 import { OperationSet } from '../../src/cpu/interpreter/operations.ts';
 import { Predecoder } from '../../src/cpu/interpreter/predecoder.ts';
+import { everythingTranslated, translationOfThisRun } from '../../src/cpu/translator/for-tests.ts';
+import { Translations } from '../../src/cpu/translator/translations.ts';
 import { type ArenaMap, FRAME_CODE_GENERATION, FRAME_ENTRY_SIZE, THREAD_BLOCKS } from '../../src/layout/arena.ts';
 import * as block from '../../src/layout/thread-block.ts';
 
@@ -36,6 +38,9 @@ export interface FlatMachineOptions {
   /** Size of memory, a multiple of 4096. */
   readonly bytes: number;
   readonly fusedPairs?: readonly string[];
+  /** 'all': code is translated where it is first executed; 'asked': by `translateAt`; false: not. Default: as SHOAL_TRANSLATION says. */
+  readonly translate?: 'all' | 'asked' | false;
+  readonly translatedBytesMax?: number;
 }
 
 export type ExitName = keyof typeof EXIT;
@@ -58,13 +63,32 @@ export class FlatMachine implements InterpreterImports {
   readonly #codePages = new Set<number>();
   readonly #budgetStart = { value: 0n };
   #interpreter: Interpreter | undefined;
+  translations: Translations | undefined;
+  #translatesAll = false;
 
   static async create(options: FlatMachineOptions): Promise<FlatMachine> {
     const pages = Math.ceil((FIRST_FRAME_ADDRESS + options.bytes) / 65536);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     const operations = new OperationSet(options.fusedPairs);
     const machine = new FlatMachine(memory, options, operations);
-    machine.#interpreter = await createInterpreter(memory, THREAD_BLOCKS, machine, operations);
+    const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
+    const interpreter = await createInterpreter(memory, THREAD_BLOCKS, machine, operations, table);
+    machine.#interpreter = interpreter;
+    const translation =
+      options.translate === undefined
+        ? translationOfThisRun()
+        : options.translate && everythingTranslated(options.translatedBytesMax);
+    if (translation) {
+      const imports = {
+        load: machine.load.bind(machine),
+        store: machine.store.bind(machine),
+        secure: machine.secure.bind(machine),
+      };
+      const threadBlock = THREAD_BLOCKS;
+      machine.translations = new Translations({ memory, threadBlock, table, imports, interpreter, ...translation });
+      machine.cache.observer = machine.translations;
+      machine.#translatesAll = options.translate !== 'asked';
+    }
     return machine;
   }
 
@@ -207,8 +231,21 @@ export class FlatMachine implements InterpreterImports {
   }
 
   decode(slotAddress: number, pcLow: number): number {
-    this.cache.decode(slotAddress, Math.floor(this.#arena(pcLow) / PAGE));
+    const frame = Math.floor(this.#arena(pcLow) / PAGE);
+    this.cache.decode(slotAddress, frame);
+    if (this.#translatesAll) this.#translate(this.cache.pageOfSlot(slotAddress), pcLow, frame);
     return 0;
+  }
+
+  /** Makes a region at this address, which has been executed. */
+  translateAt(address: number): void {
+    const frame = Math.floor(this.#arena(address) / PAGE);
+    this.#translate(this.cache.pageFor(frame), address, frame);
+  }
+
+  #translate(decodedPage: number, address: number, frame: number): void {
+    this.translations?.sample(decodedPage, address & (PAGE - 1), frame, 0, this.cache.hashOf(decodedPage));
+    this.translations?.poll();
   }
 
   csr(csrAndKind: number, rd: number, rs1OrImmediate: number): number {

@@ -8,6 +8,7 @@ import { CAUSE } from '../../src/cpu/hart/cause.ts';
 import { Hart } from '../../src/cpu/hart/hart.ts';
 import { HartState, WIDE } from '../../src/cpu/hart/state.ts';
 import { HartThread } from '../../src/cpu/hart/thread.ts';
+import { translationOfThisRun } from '../../src/cpu/translator/for-tests.ts';
 import { type ArenaMap, FRAME_CODE_GENERATION, FRAME_ENTRY_SIZE, TABLES_START } from '../../src/layout/arena.ts';
 import { FFLAGS, FRM, FS, REG_F, REG_X } from '../../src/layout/thread-block.ts';
 import {
@@ -61,9 +62,10 @@ export interface HartMachine extends Machine {
   readonly instructions: number;
 }
 
-export async function hartMachine(): Promise<HartMachine> {
+/** @param translation how its code becomes regions; default: as this run of the tests has it */
+export async function hartMachine(translation = translationOfThisRun()): Promise<HartMachine> {
   const memory = new WebAssembly.Memory({ initial: ARENA_BYTES / 65536, maximum: ARENA_BYTES / 65536, shared: true });
-  const thread = await HartThread.create(memory, MAP, 0);
+  const thread = await HartThread.create(memory, MAP, 0, undefined, translation);
   const state = new HartState();
   const bus = { read: () => -1, write: () => false };
   const hart = new Hart(thread, state, PAGES, bus, { clock: { now: () => 0 }, console: { write: () => {}, read: () => 0 } });

@@ -6,6 +6,7 @@ import type { GuestPages } from '../../src/cpu/guest-pages.ts';
 import { Hart } from '../../src/cpu/hart/hart.ts';
 import { HartState, WIDE } from '../../src/cpu/hart/state.ts';
 import { HartThread } from '../../src/cpu/hart/thread.ts';
+import { translationOfThisRun } from '../../src/cpu/translator/for-tests.ts';
 import { type ArenaMap, TABLES_START } from '../../src/layout/arena.ts';
 import { RAM_BASE } from '../../src/layout/machine.ts';
 import { encodeI } from './encoding.ts';
@@ -75,7 +76,7 @@ const frameFor = (guestFrame: number): number => {
 export async function hartPaging(): Promise<(groups: readonly Group[]) => GroupResult[]> {
   const memory = new WebAssembly.Memory({ initial: ARENA_BYTES / 65536, maximum: ARENA_BYTES / 65536, shared: true });
   const words = new Int32Array(memory.buffer);
-  const thread = await HartThread.create(memory, MAP, 0);
+  const thread = await HartThread.create(memory, MAP, 0, undefined, translationOfThisRun());
   const state = new HartState();
   const pages: GuestPages = { frameForRead: frameFor, frameForWrite: frameFor, frameForFetch: codePages(thread) };
   const bus = { read: () => -1, write: () => false };

@@ -30,6 +30,8 @@ const TICKS_WATCHED = 20_000;
 const SHORTEST_SLICE = 1_000;
 /** V8 stays in its first tier when one call of the interpreter lasts too long. */
 const LONGEST_RUN = 1_000_000;
+/** Where the program is then says what is worth translating. */
+const SAMPLED_RUN = 20_000;
 
 export class Hart {
   readonly state: HartState;
@@ -134,6 +136,7 @@ export class Hart {
     assert(this.#entered, 'a hart runs only when entered');
     const { registers, interpreter } = this.#thread;
     let left = Math.min(maxInstructions, LONGEST_RUN);
+    const longest = this.#thread.translates ? SAMPLED_RUN : LONGEST_RUN;
     while (left > 0) {
       if (this.#leaveRequested) {
         this.#leaveRequested = false;
@@ -145,7 +148,7 @@ export class Hart {
         this.counters.interrupts++;
         this.#trap(firstInterrupt(deliverable), true, 0, 0);
       }
-      const budget = this.#sliceBudget(left);
+      const budget = this.#sliceBudget(Math.min(left, longest));
       registers.budget = budget;
       this.#csrs.sliceBudget = budget;
       let code = interpreter.run();
@@ -157,7 +160,7 @@ export class Hart {
       if (code !== EXIT.BUDGET) {
         const result = this.#exit(code);
         if (result !== null) return result;
-      }
+      } else if (this.#thread.translates) this.#thread.sample(registers.pcLow, registers.pcHigh);
     }
     return 'budget';
   }

@@ -6,6 +6,7 @@
 import { type ArenaMap, FRAME_CODE_GENERATION, FRAME_ENTRY_SIZE, TABLES_START } from '../../layout/arena.ts';
 import { RAM_BASE } from '../../layout/machine.ts';
 import { type GuestPages, type MmioBus, MUST_WAIT, NOT_RAM, type TlbControl } from '../guest-pages.ts';
+import { translationOfThisRun } from '../translator/for-tests.ts';
 import { Hart } from './hart.ts';
 import { HartState } from './state.ts';
 import { HartThread } from './thread.ts';
@@ -152,7 +153,10 @@ let last: Hart | null = null;
 export async function makeMachine(): Promise<TestMachine> {
   if (shared === null) {
     const memory = makeArena();
-    shared = { memory, thread: await HartThread.create(memory, TEST_MAP, 0) };
+    shared = {
+      memory,
+      thread: await HartThread.create(memory, TEST_MAP, 0, undefined, translationOfThisRun()),
+    };
   }
   if (last?.isEntered) last.leave();
   const { memory, thread } = shared;

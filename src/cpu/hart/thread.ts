@@ -14,6 +14,7 @@ import { Predecoder } from '../interpreter/predecoder.ts';
 import { DataAccess } from '../mmu/access.ts';
 import { ArenaBytes } from '../mmu/arena-bytes.ts';
 import { FETCH, Mmu } from '../mmu/mmu.ts';
+import { Translations, type TranslationsOptions } from '../translator/translations.ts';
 import type { HartCounters } from './counters.ts';
 import type { Hart } from './hart.ts';
 import { Registers } from './registers.ts';
@@ -23,6 +24,8 @@ export const DECODE_CACHE_BYTES = 32 * 1024 * 1024;
 
 /** Addresses and lengths are multiples of 4096. */
 export type DiscardMemory = (address: number, length: number) => void;
+
+export type TranslationOptions = Pick<TranslationsOptions, 'service' | 'threshold' | 'bytesMax'>;
 
 export class HartThread {
   readonly mmu: Mmu;
@@ -37,6 +40,7 @@ export class HartThread {
   readonly #decodeCache: DecodeCache;
   #interpreter: Interpreter | null = null;
   #hart: Hart | null = null;
+  #translations: Translations | null = null;
   #fetchFills = 0;
 
   private constructor(
@@ -72,10 +76,27 @@ export class HartThread {
     map: ArenaMap,
     threadIndex: number,
     discard?: DiscardMemory,
+    translation?: TranslationOptions,
   ): Promise<HartThread> {
     const operations = new OperationSet();
     const thread = new HartThread(memory, map, threadIndex, operations, discard);
-    thread.#interpreter = await createInterpreter(memory, thread.#block, thread.#imports(), operations);
+    const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
+    const imports = thread.#imports();
+    thread.#interpreter = await createInterpreter(memory, thread.#block, imports, operations, table);
+    if (translation) {
+      const { interpreter } = thread;
+      const { load, store, secure } = imports;
+      const threadBlock = thread.#block;
+      thread.#translations = new Translations({
+        memory,
+        threadBlock,
+        table,
+        imports: { load, store, secure },
+        interpreter,
+        ...translation,
+      });
+      thread.#decodeCache.observer = thread.#translations;
+    }
     return thread;
   }
 
@@ -94,6 +115,24 @@ export class HartThread {
     return this.#decodeCache.bytesInUse;
   }
 
+  /** Whether `sample` is worth calling. */
+  get translates(): boolean {
+    return this.#translations !== null;
+  }
+
+  /** Execution is at this address just now: where it is seen often, it is worth a translation. Between two runs of the interpreter. */
+  sample(pcLow: number, pcHigh: number): void {
+    const { tlb, fetchTable } = this.mmu;
+    const frame = tlb.frameOf(fetchTable, pcLow, pcHigh);
+    if (frame >= 0) this.#sampleAt(tlb.decodedPageOf(fetchTable, pcLow), pcLow, frame);
+  }
+
+  #sampleAt(decodedPage: number, pcLow: number, frame: number): void {
+    const translations = this.#translations as Translations;
+    translations.sample(decodedPage, pcLow & 4095, frame, this.#decodeCache.domain, this.#decodeCache.hashOf(decodedPage));
+    translations.poll();
+  }
+
   /** Gives the memory of the decoded code back. Only while no hart is entered. */
   release(): void {
     assert(this.#hart === null, 'decoded code is given back between slices');
@@ -109,7 +148,9 @@ export class HartThread {
       secure: (vaLow: number, vaHigh: number, kind: number) => access.secure(vaLow, vaHigh, kind),
       fetch: (pcLow: number, pcHigh: number) => this.#fetch(pcLow, pcHigh),
       decode: (slot: number, pcLow: number, pcHigh: number) => {
-        this.#decodeCache.decode(slot, this.mmu.tlb.frameOf(this.mmu.fetchTable, pcLow, pcHigh));
+        const frame = this.mmu.tlb.frameOf(this.mmu.fetchTable, pcLow, pcHigh);
+        this.#decodeCache.decode(slot, frame);
+        if (this.#translations?.threshold === 1) this.#sampleAt(this.#decodeCache.pageOfSlot(slot), pcLow, frame);
         return 0;
       },
       csr: (csrAndKind: number, rd: number, source: number) => entered().csr(csrAndKind, rd, source),

@@ -51,7 +51,8 @@ export const halves = (va: I64): [I32, I32] => [i32.wrap(va), i32.wrap(i64.shr_u
 
 export abstract class MemoryEmit {
   protected readonly f: Fn;
-  /** Arena address of the thread block, a constant of the code. */
+  /** Arena address of the thread block: `base` + `block`, of which one is a constant of the code. */
+  protected readonly base: I32;
   protected readonly block: number;
   readonly #imports: MemoryImports;
   /** DATA_TLB; whoever runs something that may change it calls `reloadDataTlb`. */
@@ -61,9 +62,11 @@ export abstract class MemoryEmit {
   readonly #pool: Record<T, Local[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   readonly #used: Record<T, number> = { i32: 0, i64: 0, f32: 0, f64: 0, v128: 0 };
 
-  constructor(f: Fn, block: number, imports: MemoryImports) {
+  /** @param block the thread block's address in the arena, or a local that has it */
+  constructor(f: Fn, block: number | I32, imports: MemoryImports) {
     this.f = f;
-    this.block = block;
+    this.base = typeof block === 'number' ? i32.const(0) : block;
+    this.block = typeof block === 'number' ? block : 0;
     this.#imports = imports;
     this.#dataTlb = f.local('i32');
     this.code = f.local('i32');
@@ -94,7 +97,7 @@ export abstract class MemoryEmit {
   }
 
   reloadDataTlb(): void {
-    this.f.set(this.#dataTlb, i32.load(0, this.block + DATA_TLB));
+    this.f.set(this.#dataTlb, i32.load(this.base, this.block + DATA_TLB));
   }
 
   load(op: LoadOp<'i64'>, address: I64): I64 {
@@ -104,7 +107,7 @@ export abstract class MemoryEmit {
     const entry = this.let(tlbEntry(this.#dataTlb, va));
     const slow = (): void => {
       this.#slow(this.#imports.load, va, op.size | (SIGNED_LOADS.includes(op) ? ACCESS_SIGNED : 0));
-      f.set(value, i64.load(0, this.block + SCRATCH));
+      f.set(value, i64.load(this.base, this.block + SCRATCH));
     };
     f.if(misses(entry, TLB_READ, va, op.size), slow, () => f.set(value, op(hostAddress(entry, TLB_READ, va))), 'unlikely');
     return value;
@@ -115,7 +118,7 @@ export abstract class MemoryEmit {
     const va = this.let(address);
     const entry = this.let(tlbEntry(this.#dataTlb, va));
     const slow = (): void => {
-      f.store(i64.store, 0, value, this.block + SCRATCH);
+      f.store(i64.store, this.base, value, this.block + SCRATCH);
       this.callOrLeave(this.#imports.store, ...halves(va), i32.const(op.size));
     };
     f.if(misses(entry, TLB_WRITE, va, op.size), slow, () => f.store(op, hostAddress(entry, TLB_WRITE, va), value), 'unlikely');
@@ -138,8 +141,8 @@ export abstract class MemoryEmit {
   }
 
   reserve(address: I64, value: I64): void {
-    this.f.store(i64.store, 0, address, this.block + RESERVATION_ADDRESS);
-    this.f.store(i64.store, 0, value, this.block + RESERVATION_VALUE);
+    this.f.store(i64.store, this.base, address, this.block + RESERVATION_ADDRESS);
+    this.f.store(i64.store, this.base, value, this.block + RESERVATION_VALUE);
   }
 
   /**
@@ -150,15 +153,15 @@ export abstract class MemoryEmit {
     const { f } = this;
     const failed = this.temporary('i64');
     f.set(failed, 1);
-    const matches = i64.eq(i64.load(0, this.block + RESERVATION_ADDRESS), va);
+    const matches = i64.eq(i64.load(this.base, this.block + RESERVATION_ADDRESS), va);
     f.if(i32.or(matches, i64.ne(i64.and(va, size - 1), 0)), () => {
       const cell = this.atomic(va, size, true);
-      f.if(i64.eq(cell.read(), i64.load(0, this.block + RESERVATION_VALUE)), () => {
+      f.if(i64.eq(cell.read(), i64.load(this.base, this.block + RESERVATION_VALUE)), () => {
         cell.write(value);
         f.set(failed, 0);
       });
     });
-    f.store(i64.store, 0, NO_RESERVATION, this.block + RESERVATION_ADDRESS);
+    f.store(i64.store, this.base, NO_RESERVATION, this.block + RESERVATION_ADDRESS);
     return failed;
   }
 

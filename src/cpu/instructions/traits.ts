@@ -2,7 +2,7 @@
  * What an instruction does, found by a dry run of its meaning: nothing is stated twice.
  */
 
-import { i32, i64 } from '../../wasm/index.ts';
+import { type I64, i32, i64 } from '../../wasm/index.ts';
 import type { FloatFunctions } from '../float/functions.ts';
 import type { AtomicCell, Emit, WideMultiply } from './emit.ts';
 import { INSTRUCTIONS, OP_NAMES, type OpName } from './table.ts';
@@ -17,25 +17,65 @@ export interface Traits {
   readonly flow: 'next' | 'branch' | 'jump' | 'indirect';
   /** Never goes on to the instruction after it. */
   readonly endsRun: boolean;
+  /** Needs the hart, or a new look at where code is: CSRs, fences of translation and code, cache blocks, traps on purpose. */
+  readonly isSystem: boolean;
+  /** Operand fields that name registers which are read, and whether a floating-point register is written. */
+  readonly reads: ReadonlySet<Operand>;
+  readonly writesFd: boolean;
+  /** Functions of `Emit.float` and `Emit.wide` that it calls: `float.add.s`, `wide.mulhu`. */
+  readonly calls: ReadonlySet<string>;
 }
 
+export type Operand = 'rs1' | 'rs2' | 'fs1' | 'fs2' | 'fs3';
+
 class DryRun implements Emit {
+  readonly reads = new Set<Operand>();
+  readonly calls = new Set<string>();
   writesRd = false;
+  writesFd = false;
+  isSystem = false;
   memory = false;
   effects = false;
   flow: Traits['flow'] = 'next';
   exits = false;
-  readonly rs1 = i64.const(0);
-  readonly rs2 = this.rs1;
-  readonly imm = this.rs1;
-  readonly ea = this.rs1;
-  readonly pc = this.rs1;
-  readonly link = this.rs1;
-  readonly fs1 = this.rs1;
-  readonly fs2 = this.rs1;
-  readonly fs3 = this.rs1;
-  readonly wide = ANY_FUNCTION as unknown as WideMultiply;
-  readonly float = ANY_FUNCTION as unknown as FloatFunctions;
+  readonly imm = ANY;
+  readonly pc = ANY;
+  readonly link = ANY;
+  readonly wide = this.#functions('wide') as WideMultiply;
+  readonly float = this.#functions('float') as FloatFunctions;
+
+  #read(operand: Operand): I64 {
+    this.reads.add(operand);
+    return ANY;
+  }
+  get rs1(): I64 {
+    return this.#read('rs1');
+  }
+  get rs2(): I64 {
+    return this.#read('rs2');
+  }
+  get ea(): I64 {
+    return this.rs1;
+  }
+  get fs1(): I64 {
+    return this.#read('fs1');
+  }
+  get fs2(): I64 {
+    return this.#read('fs2');
+  }
+  get fs3(): I64 {
+    return this.#read('fs3');
+  }
+  /** Stands for any callee under this name, at any depth of properties. */
+  #functions(name: string): unknown {
+    const get = (_target: object, key: string): unknown => {
+      if (key === 'result') return 'i64';
+      if (key !== 'idx') return this.#functions(`${name}.${key}`);
+      this.calls.add(name);
+      return 0;
+    };
+    return new Proxy({}, { get } as ProxyHandler<object>);
+  }
 
   rd(): void {
     this.writesRd = true;
@@ -45,18 +85,18 @@ class DryRun implements Emit {
   }
   load() {
     this.memory = true;
-    return this.rs1;
+    return ANY;
   }
   store(): void {
     this.memory = true;
   }
   atomic(): AtomicCell {
     this.effects = true;
-    return { read: () => this.rs1, write: () => {} };
+    return { read: () => ANY, write: () => {} };
   }
   storeConditional() {
     this.effects = true;
-    return this.rs1;
+    return ANY;
   }
   branch(): void {
     this.flow = 'branch';
@@ -72,31 +112,42 @@ class DryRun implements Emit {
   }
   exit(): void {
     this.exits = true;
+    this.isSystem = true;
   }
   #effect(): void {
     this.effects = true;
   }
+  #system(): void {
+    this.effects = true;
+    this.isSystem = true;
+  }
+  fd(): void {
+    this.effects = true;
+    this.writesFd = true;
+  }
   reserve = this.#effect;
-  refetch = this.#effect;
   requireFloat = this.#effect;
-  fd = this.#effect;
   dirtyFloat = this.#effect;
-  csr = this.#effect;
-  sfence = this.#effect;
-  cboZero = this.#effect;
+  refetch = this.#system;
+  csr = this.#system;
+  sfence = this.#system;
+  cboZero = this.#system;
 }
 
-/** Stands for any callee, at any depth of properties. */
-const ANY_FUNCTION: object = new Proxy({}, { get: (_target, key) => (key === 'idx' ? 0 : ANY_FUNCTION) });
+const ANY = i64.const(0);
 
 function traitsOf(op: OpName): Traits {
   const run = new DryRun();
   INSTRUCTIONS[op].meaning(run);
-  const { writesRd, memory, flow, exits } = run;
+  const { writesRd, writesFd, memory, flow, exits, isSystem, reads, calls } = run;
   return {
     writesRd,
+    writesFd,
     memory,
     flow,
+    isSystem,
+    reads,
+    calls,
     pure: !memory && !run.effects && !exits && flow === 'next',
     endsRun: exits || flow === 'jump' || flow === 'indirect',
   };

@@ -59,7 +59,13 @@ export const EXIT = {
   WAIT: 10,
 } as const;
 
+/** A region of translated code: (pc, budget) → exit code, or 0: go on at PC. PC, budget and registers are in the thread block then. */
+export const REGION_PARAMS = ['i64', 'i64'] as const;
+export const REGION_RESULT = 'i32';
+
 export interface Interpreter {
+  /** What regions call: floating point and wide multiplication, by name (functions.ts). */
+  readonly functions: Readonly<Record<string, unknown>>;
   /** Runs from REG_PC until an exit; registers, BUDGET, TLB sets from the thread block. Gives the exit code. */
   run(): number;
   /** Runs the one µop in STRADDLE_SLOTS (`Predecoder.decodeStraddling`) as the instruction at REG_PC, then goes on like `run`. */

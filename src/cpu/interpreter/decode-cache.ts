@@ -25,6 +25,14 @@ interface Use {
   readonly generation: number;
 }
 
+/** Hears what decoded pages are for. */
+export interface DecodedPages {
+  /** A page of the cache, no slot of which is decoded, is for the bytes of this frame from here on. */
+  pageBegins(decodedPage: number, frame: number, domain: number, hash: number): void;
+  /** It is for nothing any more. */
+  pageEnds(decodedPage: number): void;
+}
+
 export interface DecodeCacheOptions {
   readonly memory: WebAssembly.Memory;
   readonly map: ArenaMap;
@@ -57,6 +65,7 @@ export class DecodeCache {
   /** Pages from this index on are all zero bytes. */
   #untouchedFrom = 0;
   #hand = 0;
+  observer: DecodedPages | null = null;
   /** Sharing domain of the VM that is on the thread. */
   domain = 0;
   /** Pages that had to make room; frames that left a page because their code changed; frames that found their bytes decoded already. */
@@ -101,26 +110,35 @@ export class DecodeCache {
       const others = this.#frames[use.index].filter((other) => other !== frame);
       this.#frames[use.index] = others;
       // Nobody else needs what was decoded here: the new bytes may have the place.
-      if (index < 0 && others.length === 0) index = this.#renew(use.index, hash);
+      if (index < 0 && others.length === 0) index = this.#renew(use.index, frame, hash);
     }
-    if (index < 0) index = this.#renew(this.#takePage(), hash);
+    if (index < 0) index = this.#renew(this.#takePage(), frame, hash);
     this.#frames[index].push(frame);
     this.#uses.set(frame, { index, generation });
     this.#referenced[index] = 1;
     return this.#addressOf(index);
   }
 
+  /** Of the bytes that this decoded page is for. */
+  hashOf(decodedPage: number): number {
+    return this.#hashes[Math.floor((decodedPage - this.#base) / DECODED_PAGE_SIZE)];
+  }
+
+  /** The decoded page that a slot lies in. */
+  pageOfSlot(slotAddress: number): number {
+    return this.#addressOf(Math.floor(((slotAddress >>> 0) - this.#base) / DECODED_PAGE_SIZE));
+  }
+
   /** Decodes at an undecoded slot of the page of `frame`, which is the one that is being executed: its bytes are what they were. */
   decode(slotAddress: number, frame: number): void {
-    const address = slotAddress >>> 0;
-    const index = Math.floor((address - this.#base) / DECODED_PAGE_SIZE);
-    const page = this.#addressOf(index);
-    this.#predecoder.decodeRun(frame * PAGE_BYTES, page, (address - page) / 4);
+    const page = this.pageOfSlot(slotAddress);
+    this.#predecoder.decodeRun(frame * PAGE_BYTES, page, ((slotAddress >>> 0) - page) / 4);
   }
 
   /** Forgets everything and gives the memory back. */
   release(): void {
     for (let index = 0; index < this.#untouchedFrom; index++) {
+      this.observer?.pageEnds(this.#addressOf(index));
       if (this.#frames[index].length > 0) this.#onEvict(this.#addressOf(index));
       this.#frames[index] = [];
     }
@@ -150,14 +168,16 @@ export class DecodeCache {
   }
 
   /** Empties a page that no frame uses, for bytes of this hash. */
-  #renew(index: number, hash: number): number {
+  #renew(index: number, frame: number, hash: number): number {
     if (this.#indexOfHash.get(this.#hashes[index]) === index) this.#indexOfHash.delete(this.#hashes[index]);
     this.#hashes[index] = hash;
     this.#domains[index] = this.domain;
     this.#indexOfHash.set(hash, index);
     const isZero = index >= this.#untouchedFrom;
     if (isZero) this.#untouchedFrom = index + 1;
+    if (!isZero) this.observer?.pageEnds(this.#addressOf(index));
     this.#predecoder.clear(this.#addressOf(index), isZero);
+    this.observer?.pageBegins(this.#addressOf(index), frame, this.domain, hash);
     return index;
   }
 

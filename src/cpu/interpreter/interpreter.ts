@@ -15,12 +15,14 @@ import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Label, t
 import { addFloatFunctions } from '../float/functions.ts';
 import { halves, tlbEntry } from '../instructions/memory-emit.ts';
 import { addWideMultiply } from '../instructions/multiply.ts';
-import { EXIT, type Interpreter, type InterpreterImports } from './boundary.ts';
+import { EXIT, type Interpreter, type InterpreterImports, REGION_PARAMS, REGION_RESULT } from './boundary.ts';
+import { namedFunctions } from './functions.ts';
 import { type Loop, MicroOpEmit, type SystemImports } from './micro-op-emit.ts';
-import { CROSS, ILLEGAL, NOP2, NOP4, type OperationSet, STRADDLE, UNDECODED } from './operations.ts';
+import { CROSS, ILLEGAL, NOP2, NOP4, type OperationSet, REGION, STRADDLE, UNDECODED } from './operations.ts';
 
 const ARENA_PAGES_MAX = 65536;
 const ADDEND = 8;
+const OFFSET_IMMEDIATE = 4;
 const PAGE_MASK = -4096;
 /** Behind the two slots of a straddling instruction stands a CROSS: entering there looks PC up. */
 const ENTRY_SLOT = STRADDLE_SLOTS + 2 * SLOT_SIZE;
@@ -31,8 +33,9 @@ export async function createInterpreter(
   threadBlock: number,
   imports: InterpreterImports,
   operations: OperationSet,
+  regions: WebAssembly.Table,
 ): Promise<Interpreter> {
-  const e: WebAssembly.ModuleImports = { m: memory };
+  const e: WebAssembly.ModuleImports = { m: memory, t: regions };
   for (const name of IMPORT_NAMES) e[name] = imports[name].bind(imports) as (...args: number[]) => number;
   const module = await WebAssembly.compile(buildInterpreter(threadBlock, operations));
   const instance = await WebAssembly.instantiate(module, { e });
@@ -41,6 +44,7 @@ export async function createInterpreter(
   return {
     run: () => run(threadBlock + ENTRY_SLOT),
     runStraddling: () => run(threadBlock + STRADDLE_SLOTS),
+    functions: instance.exports as Record<string, unknown>,
   };
 }
 
@@ -64,9 +68,11 @@ function buildInterpreter(threadBlock: number, operations: OperationSet): Uint8A
     system[name] = m.importFn(name, new Array<'i32'>(ARGUMENT_COUNTS[name]).fill('i32'), 'i32');
   }
   m.importMemory(1, ARENA_PAGES_MAX, true);
+  m.importTable(0);
   const float = addFloatFunctions(m, threadBlock);
   const wide = addWideMultiply(m);
-  const loop = new RunLoop(m.fn(['i32'], 'i32', 'run'), threadBlock, system);
+  for (const [name, callee] of namedFunctions({ float, wide })) m.export(name, callee);
+  const loop = new RunLoop(m, threadBlock, system);
   const emit = new MicroOpEmit(loop.f, threadBlock, system, loop, float, wide);
   loop.emit(operations, emit);
   return m.build();
@@ -74,6 +80,7 @@ function buildInterpreter(threadBlock: number, operations: OperationSet): Uint8A
 
 /** The frame around the handlers: entry, dispatch, far jumps, exits. */
 class RunLoop implements Loop {
+  readonly #m: Mod;
   readonly f: Fn;
   readonly p: Local<'i32'>;
   readonly pageBias: Local<'i64'>;
@@ -89,7 +96,9 @@ class RunLoop implements Loop {
   #exitAtSlot: Label | undefined;
   #exitAtTarget: Label | undefined;
 
-  constructor(f: Fn, block: number, system: SystemImports) {
+  constructor(m: Mod, block: number, system: SystemImports) {
+    const f = m.fn(['i32'], 'i32', 'run');
+    this.#m = m;
     this.f = f;
     this.#block = block;
     this.#system = system;
@@ -167,6 +176,9 @@ class RunLoop implements Loop {
       case CROSS:
         this.far(this.#pc);
         break;
+      case REGION:
+        this.#runRegion(emit.code);
+        break;
       case NOP4:
       case NOP2:
         f.set(p, i32.add(p, operation === NOP4 ? 2 * SLOT_SIZE : SLOT_SIZE));
@@ -198,6 +210,17 @@ class RunLoop implements Loop {
     f.set(code, call(this.#system.decode, this.p, ...halves(this.#target)));
     f.brIf(open(this.#exitAtSlot), code, 'unlikely');
     this.next();
+  }
+
+  /** The region has put registers, PC and budget into the thread block. */
+  #runRegion(code: Local<'i32'>): void {
+    const { f, p, budget } = this;
+    const index = i32.load(p, OFFSET_IMMEDIATE);
+    f.set(code, this.#m.callIndirect(REGION_PARAMS, REGION_RESULT, index, this.#pc, budget));
+    f.set(budget, i64.load(0, this.#block + BUDGET));
+    f.set(this.#target, i64.load(0, this.#block + REG_PC));
+    f.brIf(open(this.#exitAtTarget), code, 'unlikely');
+    f.br(open(this.#far));
   }
 
   #farJump(code: Local<'i32'>): void {

@@ -19,7 +19,9 @@ export const NOP4 = 2;
 export const NOP2 = 3;
 export const ILLEGAL = 4;
 export const STRADDLE = 5;
-const FIRST_HANDLER = 6;
+/** A region of translated code begins here; the immediate is its index in the table. The instruction is not in the slot any more. */
+export const REGION = 6;
+const FIRST_HANDLER = 7;
 
 export interface Variant {
   readonly op: OpName;

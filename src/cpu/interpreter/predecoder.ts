@@ -31,7 +31,7 @@ export class Predecoder {
     let previous = 0;
     for (let at = offset; at < PAGE_BYTES; ) {
       const slot = decodedPage + at * (SLOT_SIZE / 2);
-      const isKnown = this.#words[slot >>> 2] !== UNDECODED;
+      const isKnown = (this.#words[slot >>> 2] & 0xffff) !== UNDECODED;
       const length = isKnown ? 0 : this.#decodeSlot(codeAddress, at, slot);
       if (previous !== 0) this.#fuse(previous, slot);
       if (length === 0) return;

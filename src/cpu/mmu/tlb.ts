@@ -266,6 +266,11 @@ export class Tlb implements TlbControl {
     this.#zeroCount = 0;
   }
 
+  /** The decoded page that a live entry leads to. */
+  decodedPageOf(table: number, vaLow: number): number {
+    return this.#words[this.#first + entryOf(table, vaLow) * ENTRY_WORDS + 2] >>> 0;
+  }
+
   dropFrameWrites(frame: number): void {
     this.#dropFrameFrom(this.#brief, this.#briefCount, frame, true);
     this.#dropFrameFrom(this.#lasting, this.#lastingCount, frame, true);

@@ -8,7 +8,8 @@
 import type { IoChannel, LayerFile, SharedImage } from '../../disk/index.ts';
 import type { ArenaMap } from '../../layout/arena.ts';
 import type { StoreSetup } from '../../page-store/index.ts';
-import type { VmState } from '../types.ts';
+import type { TranslatorChannel } from '../translator-thread/channel.ts';
+import type { TranslationSettings, VmState } from '../types.ts';
 
 /** Bytes of one port and direction that may be on their way unacknowledged. */
 export const PORT_WINDOW = 256 * 1024;
@@ -83,4 +84,11 @@ export interface ThreadSetup {
   /** What the memory worker asks of this thread (nominations.ts). */
   readonly nominations: SharedArrayBuffer;
   readonly store: StoreSetup;
+  /** Null: nothing is translated. */
+  readonly translation: ThreadTranslation | null;
+}
+
+export interface ThreadTranslation {
+  readonly channel: TranslatorChannel;
+  readonly settings: TranslationSettings;
 }

@@ -5,6 +5,7 @@ import { HartThread } from '../../cpu/index.ts';
 import { IoClient, PageCache } from '../../disk/index.ts';
 import { HostMemory } from '../../host-memory/index.ts';
 import { StoreReader } from '../../page-store/index.ts';
+import { TranslatorClient } from '../translator-thread/client.ts';
 import type { FromThread, ThreadSetup } from './messages.ts';
 import { Scheduler } from './scheduler.ts';
 import { SwapReads } from './swap-reads.ts';
@@ -14,10 +15,18 @@ const port = parentPort as unknown as MessagePort;
 const setup = workerData as ThreadSetup;
 const host = HostMemory.attach(setup.memory, setup.map);
 const send = (message: FromThread): void => port.postMessage(message);
-const hartThread = await HartThread.create(setup.memory, setup.map, setup.threadIndex, (address, length) => {
+const { translation } = setup;
+const discard = (address: number, length: number): void => {
   // Whoever takes the memory again expects zeros.
   if (!host.platform.returnMemory(setup.memory, address, length)) host.bytes.fill(0, address, address + length);
-});
+};
+const hartThread = await HartThread.create(
+  setup.memory,
+  setup.map,
+  setup.threadIndex,
+  discard,
+  translation ? { service: new TranslatorClient(translation.channel), ...translation.settings } : undefined,
+);
 const io = new IoClient(setup.io);
 const cache = new PageCache({ frames: host, io });
 const pages = {
