@@ -155,6 +155,35 @@ describe('fused multiply-add', () => {
     expect(mulAdd(0, d(x), d(x), 0n, RNE)).toEqual({ result: d(1 + 2 ** -51), flags: NX });
   });
 
+  it.each(['s', 'd'] as const)('gives the same by the engine’s operations (NX is set) and in integers, format %s', (k) => {
+    const run = load((f) => f.mulAdd[k], 3, true);
+    const [width, fractionBits] = k === 's' ? [32, 23] : [64, 52];
+    let state = 0x2545_f491;
+    const random = (below: number): number => {
+      state ^= state << 13;
+      state ^= state >>> 17;
+      state ^= state << 5;
+      return (state >>> 0) % below;
+    };
+    const bias = k === 's' ? 127 : 1023;
+    /** Few ones, runs of ones, or anything; exponents near one, and now and then anywhere. */
+    const value = (): bigint => {
+      const any = (BigInt(random(2 ** 32)) << 32n) | BigInt(random(2 ** 32));
+      const fraction = [any, 1n << BigInt(random(fractionBits)), -1n << BigInt(random(fractionBits)), 0n][random(4)] as bigint;
+      const exponent = random(8) === 0 ? random(2 * bias + 2) : bias - 30 + random(60);
+      const bits = (BigInt(exponent) << BigInt(fractionBits)) | BigInt.asUintN(fractionBits, fraction);
+      return (BigInt(random(2)) << BigInt(width - 1)) | bits;
+    };
+    for (let i = 0; i < 60_000; i++) {
+      const [a, b] = [value(), value()];
+      // Often what nearly cancels the product.
+      const product = run(0, a, b, 0n, RNE).result;
+      const c = random(2) === 0 ? value() : BigInt.asUintN(width, (product ^ (1n << BigInt(width - 1))) + BigInt(random(5) - 2));
+      const exact = run(0, a, b, c, RNE);
+      expect({ a, b, c, ...run(NX, a, b, c, RNE) }).toEqual({ a, b, c, result: exact.result, flags: exact.flags | NX });
+    }
+  });
+
   it('lets a far-away addend decide a tie', () => {
     const tie = d(1 + 2 ** -27 + 2 ** -28);
     expect(mulAdd(0, tie, d(1), 1n, RUP)).toEqual({ result: tie + 1n, flags: NX });

@@ -9,8 +9,9 @@ import { f32, f64, i32, i64, type T, type V, type X } from '../../wasm/index.ts'
 /** The engine's own operations: round to nearest even, no flags, any NaN payload. */
 export interface NativeOperations {
   add(a: X<'i64'>, b: X<'i64'>): X<'i64'>;
-  multiply(a: X<'i64'>, b: X<'i64'>): X<'i64'>;
-  divide(a: X<'i64'>, b: X<'i64'>): X<'i64'>;
+  sub(a: X<'i64'>, b: X<'i64'>): X<'i64'>;
+  mul(a: X<'i64'>, b: X<'i64'>): X<'i64'>;
+  div(a: X<'i64'>, b: X<'i64'>): X<'i64'>;
   squareRoot(a: X<'i64'>): X<'i64'>;
   fromSigned(a: X<'i64'>): X<'i64'>;
   fromUnsigned(a: X<'i64'>): X<'i64'>;
@@ -44,6 +45,7 @@ export interface Format {
 function nativeOperations<t extends T>(
   float: {
     add(a: V<t>, b: V<t>): X<t>;
+    sub(a: V<t>, b: V<t>): X<t>;
     mul(a: V<t>, b: V<t>): X<t>;
     div(a: V<t>, b: V<t>): X<t>;
     sqrt(a: V<t>): X<t>;
@@ -58,8 +60,9 @@ function nativeOperations<t extends T>(
 ): NativeOperations {
   return {
     add: (a, b) => bits(float.add(of(a), of(b))),
-    multiply: (a, b) => bits(float.mul(of(a), of(b))),
-    divide: (a, b) => bits(float.div(of(a), of(b))),
+    sub: (a, b) => bits(float.sub(of(a), of(b))),
+    mul: (a, b) => bits(float.mul(of(a), of(b))),
+    div: (a, b) => bits(float.div(of(a), of(b))),
     squareRoot: (a) => bits(float.sqrt(of(a))),
     fromSigned: (a) => bits(float.from_i64_s(a)),
     fromUnsigned: (a) => bits(float.from_i64_u(a)),

@@ -21,7 +21,7 @@ export function addMultiplication(c: FloatContext): Callee<'i64'> {
   const { format } = c;
   const f = c.m.fn(['i64', 'i64', 'i32'], 'i64');
   const mode = f.param<'i32'>(2);
-  nativeShortcut(f, c, mode, () => format.native.multiply(f.param<'i64'>(0), f.param<'i64'>(1)));
+  nativeShortcut(f, c, mode, () => format.native.mul(f.param<'i64'>(0), f.param<'i64'>(1)));
 
   const a = operand(f, format, f.param<'i64'>(0));
   const b = operand(f, format, f.param<'i64'>(1));

@@ -1,10 +1,11 @@
 /**
- * Fused multiply-add: a × b + c with one rounding, in 128-bit fixed point.
+ * Fused multiply-add: a × b + c with one rounding, in 128-bit fixed point where native-multiply-add.ts does not say.
  *
  * Product and addend are pairs of i64 with their leading one at bit 125, so a sum has a place for its carry. The product
  * fills at most 106 bits from there, the addend 53: what is below is zero, and an alignment by 1 loses nothing.
  */
 import { type Callee, call, type Fn, type I32, i32, i64, type Local } from '../../wasm/index.ts';
+import { nativeMultiplyAdd } from './native-multiply-add.ts';
 import {
   anyOf,
   isInfinite,
@@ -18,7 +19,7 @@ import {
   returnInvalid,
   signOfProduct,
 } from './operand.ts';
-import { bool64, cancelledZero, type FloatContext, keep, LEADING_BIT, signed, signOf } from './rounding.ts';
+import { bool64, cancelledZero, type FloatContext, keep, LEADING_BIT, nativeShortcut, signed, signOf } from './rounding.ts';
 
 /** A 128-bit magnitude with the biased exponent of its bit 125. */
 interface Wide {
@@ -32,6 +33,8 @@ const WIDE_LEADING = 61;
 export function addMultiplyAdd(context: FloatContext): Callee<'i64'> {
   const { format } = context;
   const f = context.m.fn(['i64', 'i64', 'i64', 'i32'], 'i64');
+  const [x, y, z] = [f.param<'i64'>(0), f.param<'i64'>(1), f.param<'i64'>(2)];
+  nativeShortcut(f, context, f.param<'i32'>(3), () => nativeMultiplyAdd(f, format, x, y, z));
   const a = operand(f, format, f.param<'i64'>(0));
   const b = operand(f, format, f.param<'i64'>(1));
   const c = operand(f, format, f.param<'i64'>(2));
