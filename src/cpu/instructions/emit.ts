@@ -25,6 +25,8 @@ export interface AtomicCell {
   write(value: I64): void;
 }
 
+export type Arithmetic = 'add' | 'sub' | 'mul' | 'div';
+
 export interface Emit {
   /** Integer registers; x0 reads 0. */
   readonly rs1: I64;
@@ -68,6 +70,8 @@ export interface Emit {
   fd(value: I64): void;
   /** The rounding mode 0–4 in force: the field's, or the dynamic one, which is an illegal instruction if invalid. */
   rounding(): I32;
+  /** a ∘ b, rounded, with its flags. The operands are bits, and pinned. */
+  arithmetic(operation: Arithmetic, format: 's' | 'd', a: I64, b: I64, rounding: I32): I64;
   readonly float: FloatFunctions;
   /** An instruction that may raise flags and writes no floating-point register says so: FS becomes dirty. */
   dirtyFloat(): void;

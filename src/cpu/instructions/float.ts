@@ -8,7 +8,7 @@
 import { call, type I64, i64, when } from '../../wasm/index.ts';
 import type { PerInteger } from '../float/functions.ts';
 import { type Definition, I, R, R1, R4, RM, RM1, S } from './definition.ts';
-import type { Emit } from './emit.ts';
+import type { Arithmetic, Emit } from './emit.ts';
 
 const OP_FP = 0x53;
 const BOX = 0xffff_ffff_0000_0000n;
@@ -41,11 +41,11 @@ function both<Name extends string>(name: Name, row: (p: Precision) => Definition
 const operand = (e: Emit, p: Precision, register: I64): I64 => e.let(p.unbox(e.let(register)));
 
 /** fs1 ∘ fs2, rounded. */
-const arithmetic = (funct5: number, name: 'add' | 'sub' | 'mul' | 'div') => (p: Precision) =>
+const arithmetic = (funct5: number, name: Arithmetic) => (p: Precision) =>
   RM((funct5 << 2) | p.code, (e) => {
     e.requireFloat();
     const rounding = e.rounding();
-    e.fd(p.box(call(e.float[name][p.letter], operand(e, p, e.fs1), operand(e, p, e.fs2), rounding)));
+    e.fd(p.box(e.arithmetic(name, p.letter, operand(e, p, e.fs1), operand(e, p, e.fs2), rounding)));
   });
 
 const squareRoot = (p: Precision): Definition =>

@@ -2,9 +2,9 @@
  * What an instruction does, found by a dry run of its meaning: nothing is stated twice.
  */
 
-import { type I64, i32, i64 } from '../../wasm/index.ts';
+import { call, type I64, i32, i64 } from '../../wasm/index.ts';
 import type { FloatFunctions } from '../float/functions.ts';
-import type { AtomicCell, Emit, WideMultiply } from './emit.ts';
+import type { Arithmetic, AtomicCell, Emit, WideMultiply } from './emit.ts';
 import { INSTRUCTIONS, OP_NAMES, type OpName } from './table.ts';
 
 export interface Traits {
@@ -109,6 +109,9 @@ class DryRun implements Emit {
   }
   rounding() {
     return i32.const(0);
+  }
+  arithmetic(operation: Arithmetic, format: 's' | 'd'): I64 {
+    return call(this.float[operation][format]);
   }
   exit(): void {
     this.exits = true;

@@ -13,7 +13,7 @@ import { BUDGET, FRM, FS, REG_F, REG_X } from '../../layout/thread-block.ts';
 import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Local, type X } from '../../wasm/index.ts';
 import type { FloatFunctions } from '../float/functions.ts';
 import type { Format } from '../instructions/definition.ts';
-import type { Emit, WideMultiply } from '../instructions/emit.ts';
+import type { Arithmetic, Emit, WideMultiply } from '../instructions/emit.ts';
 import { halves, MemoryEmit, type MemoryImports } from '../instructions/memory-emit.ts';
 import { INSTRUCTIONS } from '../instructions/table.ts';
 import { TRAITS } from '../instructions/traits.ts';
@@ -161,6 +161,10 @@ export class MicroOpEmit extends MemoryEmit implements Emit {
       this.#illegalIf(i32.gt_u(mode, ROUNDING_MODE_MAX));
     });
     return mode;
+  }
+
+  arithmetic(operation: Arithmetic, format: 's' | 'd', a: I64, b: I64, rounding: I32): I64 {
+    return call(this.float[operation][format], a, b, rounding);
   }
 
   get pc(): I64 {

@@ -4,10 +4,12 @@
  * Who uses it emits instruction after instruction and says where jumps go (`RegionFrame`). Registers are in memory only outside of the region: it is
  * left in one place, where all that it may have written is put back.
  */
-import { FRM, FS } from '../../layout/thread-block.ts';
-import { type Fn, type I32, type I64, i32, i64, type Local, type X } from '../../wasm/index.ts';
+import { FFLAGS, FRM, FS } from '../../layout/thread-block.ts';
+import { call, type Fn, type I32, type I64, i32, i64, type Local, type X } from '../../wasm/index.ts';
+import { DOUBLE, SINGLE } from '../float/format.ts';
 import type { FloatFunctions } from '../float/functions.ts';
-import type { Emit, WideMultiply } from '../instructions/emit.ts';
+import { FLAG } from '../float/rounding.ts';
+import type { Arithmetic, Emit, WideMultiply } from '../instructions/emit.ts';
 import { MemoryEmit, type MemoryImports } from '../instructions/memory-emit.ts';
 import { INSTRUCTIONS } from '../instructions/table.ts';
 import { EXIT } from '../interpreter/boundary.ts';
@@ -49,6 +51,9 @@ export class RegionEmit extends MemoryEmit implements Emit {
   #floatIsOn = false;
   #floatIsDirty = false;
   #dynamicIsKnown = false;
+  #flagsAreKnown = false;
+  /** Of FFLAGS, as it was when the block looked first: NX stays set until a CSR is written. */
+  readonly #inexactSeen: Local<'i32'>;
 
   constructor(
     fn: Fn,
@@ -67,6 +72,7 @@ export class RegionEmit extends MemoryEmit implements Emit {
     this.#x = registers.x;
     this.#f = registers.f;
     this.#dynamic = fn.local('i32');
+    this.#inexactSeen = fn.local('i32');
   }
 
   /** From here on nothing is known. */
@@ -75,6 +81,7 @@ export class RegionEmit extends MemoryEmit implements Emit {
     this.#floatIsOn = false;
     this.#floatIsDirty = false;
     this.#dynamicIsKnown = false;
+    this.#flagsAreKnown = false;
   }
 
   emit(instruction: Placed): void {
@@ -154,6 +161,29 @@ export class RegionEmit extends MemoryEmit implements Emit {
     this.#illegalIf(i32.gt_u(this.#dynamic, ROUNDING_MODE_MAX));
     this.#dynamicIsKnown = true;
     return this.#dynamic;
+  }
+
+  /**
+   * As the functions of cpu/float begin: with NX set and nearest-even, the engine's own result if it is finite and above the least normal number. The
+   * call is only for what else there is.
+   */
+  arithmetic(operation: Arithmetic, format: 's' | 'd', a: I64, b: I64, rounding: I32): I64 {
+    const { f } = this;
+    const { native, magnitudeMask, implicitOne, infinity } = format === 's' ? SINGLE : DOUBLE;
+    if (rounding.k !== undefined && rounding.k !== 0n) return call(this.float[operation][format], a, b, rounding);
+    if (!this.#flagsAreKnown) f.set(this.#inexactSeen, i32.and(i32.load(this.base, this.block + FFLAGS), FLAG.inexact));
+    this.#flagsAreKnown = true;
+    const mayBeNative = rounding.k === undefined ? i32.and(this.#inexactSeen, i32.eqz(rounding)) : this.#inexactSeen;
+    const result = this.temporary('i64');
+    f.block((done) => {
+      f.if(mayBeNative, () => {
+        f.set(result, native[operation](a, b));
+        const aboveNormal = i64.sub(i64.and(result, magnitudeMask), implicitOne + 1n);
+        f.brIf(done, i64.lt_u(aboveNormal, infinity - implicitOne - 1n), 'likely');
+      });
+      f.set(result, call(this.float[operation][format], a, b, rounding));
+    });
+    return result;
   }
 
   branch(taken: I32): void {

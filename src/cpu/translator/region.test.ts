@@ -24,7 +24,7 @@ function regionText(words: readonly number[], registers: readonly string[]): str
   for (const [i, word] of words.entries()) code.setUint32(4 * i, word, true);
   const flow = findFlow(code, 0, 400) as Flow;
   const fn = emitRegion({ m, imports, functions: {} as Functions, block, regionOperation: 6 }, flow, 'r0');
-  const locals = Object.fromEntries([...LOCALS, ...registers, 'tlb', 'code', 'mode'].map((name, i) => [i, name]));
+  const locals = Object.fromEntries([...LOCALS, ...registers, 'tlb', 'code', 'mode', 'inexact'].map((name, i) => [i, name]));
   const functions = Object.fromEntries(names.map((name, i) => [i, [name, 3, true] as const]));
   return `\n${toText(fn, { locals, functions })}\n`;
 }
@@ -50,9 +50,9 @@ describe('the code of a region', () => {
         loop L2
           a0 = (i64.add a0 a1)
           a1 = (i64.add a1 -1)
-          $9 = (i64.ne a1 0)
+          $10 = (i64.ne a1 0)
           budget = (i64.sub budget 3)
-          if $9
+          if $10
             if unlikely (i64.lt_s budget 0)
               pc = page
               br L1
@@ -75,11 +75,11 @@ describe('the code of a region', () => {
           code = 1
           br L3
         end
-        $10 = (i32.add (i32.load +0x220 block) (i32.and (i32.shr_u (i32.wrap pc) 8) 8176))
-        br_if unlikely L3 (i64.ne (i64.load $10) (i64.and pc -4096))
-        $11 = (i32.add (i32.load +0x8 $10) (i32.shl (i32.and (i32.wrap pc) 4095) 2))
-        br_if L3 (i32.ne (i32.load16_u $11) 6)
-        return_call_indirect pc budget (i32.load +0x4 $11)
+        $11 = (i32.add (i32.load +0x220 block) (i32.and (i32.shr_u (i32.wrap pc) 8) 8176))
+        br_if unlikely L3 (i64.ne (i64.load $11) (i64.and pc -4096))
+        $12 = (i32.add (i32.load +0x8 $11) (i32.shl (i32.and (i32.wrap pc) 4095) 2))
+        br_if L3 (i32.ne (i32.load16_u $12) 6)
+        return_call_indirect pc budget (i32.load +0x4 $12)
       end
       i64.store +0x200 block pc
       i64.store +0x208 block budget
@@ -98,20 +98,20 @@ describe('the code of a region', () => {
       tlb = (i32.load +0x21c block)
       block L1
         a1 = (i64.add a1 8)
-        $9 = (i64.add a1 16)
-        $11 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $9) 8) 8176))
-        if unlikely (i64.ne (i64.load $11) (i64.and (i64.add $9 7) -4096))
-          code = (load (i32.wrap $9) (i32.wrap (i64.shr_u $9 32)) 8)
+        $10 = (i64.add a1 16)
+        $12 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $10) 8) 8176))
+        if unlikely (i64.ne (i64.load $12) (i64.and (i64.add $10 7) -4096))
+          code = (load (i32.wrap $10) (i32.wrap (i64.shr_u $10 32)) 8)
           if unlikely code
             budget = (i64.sub budget 1)
             pc = (i64.add page 4)
             br L1
           end
-          $10 = (i64.load +0x228 block)
+          $11 = (i64.load +0x228 block)
         else
-          $10 = (i64.load (i32.add (i32.wrap $9) (i32.load +0x8 $11)))
+          $11 = (i64.load (i32.add (i32.wrap $10) (i32.load +0x8 $12)))
         end
-        a0 = $10
+        a0 = $11
         budget = (i64.sub budget 2)
         pc = (i64.add page 8)
         br L1
@@ -125,11 +125,11 @@ describe('the code of a region', () => {
           code = 1
           br L2
         end
-        $12 = (i32.add (i32.load +0x220 block) (i32.and (i32.shr_u (i32.wrap pc) 8) 8176))
-        br_if unlikely L2 (i64.ne (i64.load $12) (i64.and pc -4096))
-        $13 = (i32.add (i32.load +0x8 $12) (i32.shl (i32.and (i32.wrap pc) 4095) 2))
-        br_if L2 (i32.ne (i32.load16_u $13) 6)
-        return_call_indirect pc budget (i32.load +0x4 $13)
+        $13 = (i32.add (i32.load +0x220 block) (i32.and (i32.shr_u (i32.wrap pc) 8) 8176))
+        br_if unlikely L2 (i64.ne (i64.load $13) (i64.and pc -4096))
+        $14 = (i32.add (i32.load +0x8 $13) (i32.shl (i32.and (i32.wrap pc) 4095) 2))
+        br_if L2 (i32.ne (i32.load16_u $14) 6)
+        return_call_indirect pc budget (i32.load +0x4 $14)
       end
       i64.store +0x200 block pc
       i64.store +0x208 block budget
