@@ -14,16 +14,10 @@ export const NODE_MAJOR_MIN = 26;
 
 /**
  * Flags of every process that runs guests. V8's must be on the command line: toggling them later crashed it.
- * The tiering budget lets hot WebAssembly reach the optimising compiler within milliseconds; feedback from the first call on, not from the eighth,
- * does the same for JavaScript, which is here called a hundred thousand times in a second and then rests. The collector is called when a
- * thread grows calm, so that an idle host is small.
+ * The tiering budget lets hot WebAssembly reach the optimising compiler within milliseconds. The collector is called when a thread
+ * grows calm, so that an idle host is small.
  */
-export const NODE_FLAGS = [
-  '--wasm-tiering-budget=200000',
-  '--no-lazy-feedback-allocation',
-  '--expose-gc',
-  '--disable-warning=ExperimentalWarning',
-];
+export const NODE_FLAGS = ['--wasm-tiering-budget=200000', '--expose-gc', '--disable-warning=ExperimentalWarning'];
 
 const checkoutRoot = fileURLToPath(new URL('..', import.meta.url));
 const majorOf = (version) => Number.parseInt(version.replace(/^v/, ''), 10);
