@@ -21,8 +21,8 @@ export interface Instruction {
   readonly length: 2 | 4;
 }
 
-const ROUNDING_MODE_MAX = 4;
-const ROUNDING_MODE_DYNAMIC = 7;
+export const ROUNDING_MODE_MAX = 4;
+export const ROUNDING_MODE_DYNAMIC = 7;
 
 /** A definition with its operand fields worked out. */
 interface Row {

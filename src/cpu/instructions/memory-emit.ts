@@ -165,6 +165,14 @@ export abstract class MemoryEmit {
     return failed;
   }
 
+  protected illegalIf(condition: I32): void {
+    const illegal = (): void => {
+      this.f.set(this.code, EXIT.ILLEGAL);
+      this.leave();
+    };
+    this.f.if(condition, illegal, undefined, 'unlikely');
+  }
+
   /** Calls an import that may say LEAVE, which means that it did its work: the instruction must have nothing left to do. */
   protected callOrLeave(callee: Callee<'i32'>, ...args: X[]): void {
     const codeIsSet = (): void => {

@@ -12,6 +12,8 @@
 import { BUDGET, FRM, FS, REG_F, REG_X } from '../../layout/thread-block.ts';
 import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Local, type X } from '../../wasm/index.ts';
 import type { FloatFunctions } from '../float/functions.ts';
+import { FS_DIRTY } from '../hart/csr-numbers.ts';
+import { ROUNDING_MODE_DYNAMIC, ROUNDING_MODE_MAX } from '../instructions/decode.ts';
 import type { Format } from '../instructions/definition.ts';
 import type { Arithmetic, Emit, WideMultiply } from '../instructions/emit.ts';
 import { halves, MemoryEmit, type MemoryImports } from '../instructions/memory-emit.ts';
@@ -44,9 +46,6 @@ export interface Loop {
   exit(): void;
 }
 
-const FS_DIRTY = 3;
-const ROUNDING_MODE_MAX = 4;
-const ROUNDING_MODE_DYNAMIC = 7;
 const OFFSET_A = 2;
 const OFFSET_B = 3;
 const OFFSET_IMMEDIATE = 4;
@@ -151,14 +150,14 @@ export class MicroOpEmit extends MemoryEmit implements Emit {
     this.f.store(i32.store, 0, FS_DIRTY, this.block + FS);
   }
   requireFloat(): void {
-    this.#illegalIf(i32.eqz(i32.load(0, this.block + FS)));
+    this.illegalIf(i32.eqz(i32.load(0, this.block + FS)));
   }
   rounding(): X<'i32'> {
     const mode = this.temporary('i32');
     this.f.set(mode, this.#field(OFFSET_ROUNDING));
     this.f.if(i32.eq(mode, ROUNDING_MODE_DYNAMIC), () => {
       this.f.set(mode, i32.load(0, this.block + FRM));
-      this.#illegalIf(i32.gt_u(mode, ROUNDING_MODE_MAX));
+      this.illegalIf(i32.gt_u(mode, ROUNDING_MODE_MAX));
     });
     return mode;
   }
@@ -217,13 +216,6 @@ export class MicroOpEmit extends MemoryEmit implements Emit {
     this.f.set(this.code, EXIT[reason]);
     this.leave();
     this.#ended = true;
-  }
-  #illegalIf(condition: I32): void {
-    const illegal = (): void => {
-      this.f.set(this.code, EXIT.ILLEGAL);
-      this.leave();
-    };
-    this.f.if(condition, illegal, undefined, 'unlikely');
   }
   protected override leave(): void {
     this.#advance(this.#offset, this.#retired - 1);

@@ -9,10 +9,11 @@ import { call, type Fn, type I32, type I64, i32, i64, type Local, type X } from 
 import { DOUBLE, SINGLE } from '../float/format.ts';
 import type { FloatFunctions } from '../float/functions.ts';
 import { FLAG } from '../float/rounding.ts';
+import { FS_DIRTY } from '../hart/csr-numbers.ts';
+import { ROUNDING_MODE_DYNAMIC, ROUNDING_MODE_MAX } from '../instructions/decode.ts';
 import type { Arithmetic, Emit, WideMultiply } from '../instructions/emit.ts';
 import { MemoryEmit, type MemoryImports } from '../instructions/memory-emit.ts';
 import { INSTRUCTIONS } from '../instructions/table.ts';
-import { EXIT } from '../interpreter/boundary.ts';
 import type { Placed } from './blocks.ts';
 
 /** The region around an instruction. */
@@ -30,10 +31,6 @@ export interface Functions {
   readonly float: FloatFunctions;
   readonly wide: WideMultiply;
 }
-
-const FS_DIRTY = 3;
-const ROUNDING_MODE_MAX = 4;
-const ROUNDING_MODE_DYNAMIC = 7;
 
 export class RegionEmit extends MemoryEmit implements Emit {
   readonly float: FloatFunctions;
@@ -150,7 +147,7 @@ export class RegionEmit extends MemoryEmit implements Emit {
   }
   requireFloat(): void {
     if (this.#floatIsOn) return;
-    this.#illegalIf(i32.eqz(i32.load(this.base, this.block + FS)));
+    this.illegalIf(i32.eqz(i32.load(this.base, this.block + FS)));
     this.#floatIsOn = true;
   }
   rounding(): X<'i32'> {
@@ -158,7 +155,7 @@ export class RegionEmit extends MemoryEmit implements Emit {
     if (rm !== ROUNDING_MODE_DYNAMIC) return i32.const(rm);
     if (this.#dynamicIsKnown) return this.#dynamic;
     this.f.set(this.#dynamic, i32.load(this.base, this.block + FRM));
-    this.#illegalIf(i32.gt_u(this.#dynamic, ROUNDING_MODE_MAX));
+    this.illegalIf(i32.gt_u(this.#dynamic, ROUNDING_MODE_MAX));
     this.#dynamicIsKnown = true;
     return this.#dynamic;
   }
@@ -196,13 +193,6 @@ export class RegionEmit extends MemoryEmit implements Emit {
     this.#frame.jumpTo(target);
   }
 
-  #illegalIf(condition: I32): void {
-    const illegal = (): void => {
-      this.f.set(this.code, EXIT.ILLEGAL);
-      this.leave();
-    };
-    this.f.if(condition, illegal, undefined, 'unlikely');
-  }
   protected override leave(): void {
     this.#frame.leave(this.pc, this.#retired);
   }
