@@ -67,6 +67,10 @@ export function shiftRightSticky(x: Local<'i64'>, count: Local<'i32'>): I64 {
 /** The zero of an exact sum of opposite signs: +0, but −0 when rounding down (IEEE 754-2019, 6.3). */
 export const cancelledZero = (format: Format, mode: I32): I64 => signed(format, i32.eq(mode, ROUND.down));
 
+/** Finite, and above the least normal number: one unsigned comparison for both. */
+export const isOrdinary = (format: Format, bits: I64): I32 =>
+  i64.lt_u(i64.sub(magnitudeOf(format, bits), format.implicitOne + 1n), format.infinity - format.implicitOne - 1n);
+
 /**
  * Ends a function early with `compute()`, the engine's own result, when that is certainly what the exact path gives:
  * nearest-even is asked for, and the result is finite and above the least normal number. Then no flag but NX can arise, and NX
@@ -82,9 +86,7 @@ export function nativeShortcut(
   const inexactSeen = i32.and(i32.load(0, c.threadBlock + FFLAGS), FLAG.inexact);
   f.if(i32.and(i32.eqz(mode), inexactSeen), () => {
     const result = keep(f, compute());
-    // One unsigned comparison for "least normal < magnitude < infinity".
-    const aboveNormal = i64.sub(magnitudeOf(format, result), format.implicitOne + 1n);
-    f.if(i64.lt_u(aboveNormal, format.infinity - format.implicitOne - 1n), () => f.ret(result), undefined, 'likely');
+    f.if(isOrdinary(format, result), () => f.ret(result), undefined, 'likely');
   });
 }
 

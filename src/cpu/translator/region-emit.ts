@@ -8,7 +8,7 @@ import { FFLAGS, FRM, FS } from '../../layout/thread-block.ts';
 import { call, type Fn, type I32, type I64, i32, i64, type Local, type X } from '../../wasm/index.ts';
 import { DOUBLE, SINGLE } from '../float/format.ts';
 import type { FloatFunctions } from '../float/functions.ts';
-import { FLAG } from '../float/rounding.ts';
+import { FLAG, isOrdinary } from '../float/rounding.ts';
 import { FS_DIRTY } from '../hart/csr-numbers.ts';
 import { ROUNDING_MODE_DYNAMIC, ROUNDING_MODE_MAX } from '../instructions/decode.ts';
 import type { Arithmetic, Emit, WideMultiply } from '../instructions/emit.ts';
@@ -166,7 +166,7 @@ export class RegionEmit extends MemoryEmit implements Emit {
    */
   arithmetic(operation: Arithmetic, format: 's' | 'd', a: I64, b: I64, rounding: I32): I64 {
     const { f } = this;
-    const { native, magnitudeMask, implicitOne, infinity } = format === 's' ? SINGLE : DOUBLE;
+    const numbers = format === 's' ? SINGLE : DOUBLE;
     if (rounding.k !== undefined && rounding.k !== 0n) return call(this.float[operation][format], a, b, rounding);
     if (!this.#flagsAreKnown) f.set(this.#inexactSeen, i32.and(i32.load(this.base, this.block + FFLAGS), FLAG.inexact));
     this.#flagsAreKnown = true;
@@ -174,9 +174,8 @@ export class RegionEmit extends MemoryEmit implements Emit {
     const result = this.temporary('i64');
     f.block((done) => {
       f.if(mayBeNative, () => {
-        f.set(result, native[operation](a, b));
-        const aboveNormal = i64.sub(i64.and(result, magnitudeMask), implicitOne + 1n);
-        f.brIf(done, i64.lt_u(aboveNormal, infinity - implicitOne - 1n), 'likely');
+        f.set(result, numbers.native[operation](a, b));
+        f.brIf(done, isOrdinary(numbers, result), 'likely');
       });
       f.set(result, call(this.float[operation][format], a, b, rounding));
     });
