@@ -47,6 +47,12 @@ describe('the flow of a region', () => {
     for (const block of flow.blocks.values()) for (const to of block.successors) expect(flow.blocks.has(to)).toBe(true);
   });
 
+  it('has no more straight code than that either', () => {
+    const flow = findFlow(pageOf(new Array<number>(900).fill(add)), 0, 40) as Flow;
+    expect(flow.blocks.get(0)?.instructions.length).toBe(40);
+    expect(edges(flow)).toEqual([]);
+  });
+
   it('is reducible whatever the code is: every edge back leads to a block that dominates where it comes from', () => {
     const word = fc.oneof(
       fc.constant(add),

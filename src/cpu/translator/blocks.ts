@@ -50,10 +50,10 @@ function instructionAt(code: DataView, at: number): Placed | undefined {
 
 /** The region at `entry`, with at most about so many instructions; null when not even its first one can be translated. */
 export function findFlow(code: DataView, entry: number, instructionsMax: number): Flow | null {
-  const leaders = findLeaders(code, entry, instructionsMax);
+  const { leaders, seen } = findLeaders(code, entry, instructionsMax);
   const blocks = new Map<number, Block>();
   for (const at of leaders) {
-    const block = readBlock(code, at, leaders);
+    const block = readBlock(code, at, leaders, seen);
     if (block) blocks.set(at, block);
   }
   if (!blocks.has(entry)) return null;
@@ -68,8 +68,8 @@ export function findFlow(code: DataView, entry: number, instructionsMax: number)
   }
 }
 
-/** Where direct jumps of the region lead, breadth first, until there are enough instructions. */
-function findLeaders(code: DataView, entry: number, instructionsMax: number): Set<number> {
+/** Where direct jumps of the region lead, and its instructions, breadth first, until there are enough. */
+function findLeaders(code: DataView, entry: number, instructionsMax: number): { leaders: Set<number>; seen: Set<number> } {
   const leaders = new Set([entry]);
   const seen = new Set<number>();
   const work = [entry];
@@ -90,7 +90,7 @@ function findLeaders(code: DataView, entry: number, instructionsMax: number): Se
     }
   }
   for (const at of leaders) if (!seen.has(at)) leaders.delete(at);
-  return leaders;
+  return { leaders, seen };
 }
 
 /** Offsets in this page, or null: only to the instruction behind it. */
@@ -102,10 +102,10 @@ function targetsOf({ op, at, imm, length }: Placed): number[] | null {
   return targets.filter((target) => target >= 0 && target < PAGE_BYTES);
 }
 
-function readBlock(code: DataView, start: number, leaders: ReadonlySet<number>): Block | undefined {
+function readBlock(code: DataView, start: number, leaders: ReadonlySet<number>, seen: ReadonlySet<number>): Block | undefined {
   const instructions: Placed[] = [];
   let at = start;
-  for (;;) {
+  while (seen.has(at)) {
     const instruction = instructionAt(code, at);
     if (!instruction) break;
     instructions.push(instruction);
@@ -114,13 +114,9 @@ function readBlock(code: DataView, start: number, leaders: ReadonlySet<number>):
     if (targets !== null)
       return { at: start, instructions, end: at, successors: [...new Set(targets)].filter((to) => leaders.has(to)) };
     if (leaders.has(at)) return { at: start, instructions, end: at, successors: [at] };
-    if (instructions.length >= BLOCK_MAX) break;
   }
   return instructions.length === 0 ? undefined : { at: start, instructions, end: at, successors: [] };
 }
-
-/** Instructions of a block. Straight code is longer in one page only if nothing in it is compressed. */
-const BLOCK_MAX = 512;
 
 function orderOf(blocks: ReadonlyMap<number, Block>, entry: number): Flow {
   const order = reversePostorder(blocks, entry);
