@@ -8,7 +8,6 @@ import type { MemoryImports } from '../instructions/memory-emit.ts';
 import { addWideMultiply } from '../instructions/multiply.ts';
 import { TRAITS } from '../instructions/traits.ts';
 import { functionTree, namedFunctions } from '../interpreter/functions.ts';
-import { REGION } from '../interpreter/operations.ts';
 import type { Block, Flow } from './blocks.ts';
 import { emitRegion } from './region.ts';
 import type { Functions } from './region-emit.ts';
@@ -27,7 +26,7 @@ export function buildRegions(flows: readonly Flow[]): Uint8Array<ArrayBuffer> {
   const block = m.importConstant('block', 'i32');
   m.importMemory(1, ARENA_PAGES_MAX, true);
   m.importTable(0);
-  const module = { m, imports, functions: functions as Functions, block, regionOperation: REGION };
+  const module = { m, imports, functions: functions as Functions, block };
   for (const [i, flow] of flows.entries()) emitRegion(module, flow, `r${i}`);
   return m.build();
 }

@@ -23,7 +23,7 @@ function regionText(words: readonly number[], registers: readonly string[]): str
   const code = new DataView(new ArrayBuffer(4096));
   for (const [i, word] of words.entries()) code.setUint32(4 * i, word, true);
   const flow = findFlow(code, 0, 400) as Flow;
-  const fn = emitRegion({ m, imports, functions: {} as Functions, block, regionOperation: 6 }, flow, 'r0');
+  const fn = emitRegion({ m, imports, functions: {} as Functions, block }, flow, 'r0');
   const locals = Object.fromEntries([...LOCALS, ...registers, 'tlb', 'code', 'mode', 'inexact'].map((name, i) => [i, name]));
   const functions = Object.fromEntries(names.map((name, i) => [i, [name, 3, true] as const]));
   return `\n${toText(fn, { locals, functions })}\n`;

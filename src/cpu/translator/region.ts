@@ -13,6 +13,7 @@ import { type Fn, type I32, type I64, i32, i64, type Label, type Local, type Mod
 import { type MemoryImports, tlbEntry } from '../instructions/memory-emit.ts';
 import { TRAITS } from '../instructions/traits.ts';
 import { EXIT, REGION_PARAMS, REGION_RESULT } from '../interpreter/boundary.ts';
+import { REGION } from '../interpreter/operations.ts';
 import { type Block, type Flow, isBack, type Placed } from './blocks.ts';
 import { type Functions, RegionEmit, type RegionFrame } from './region-emit.ts';
 
@@ -22,8 +23,6 @@ export interface RegionModule {
   readonly functions: Functions;
   /** Address of the thread block. */
   readonly block: I32;
-  /** Number of the µop whose immediate is the index of a region in the table. */
-  readonly regionOperation: number;
 }
 
 const ADDEND = 8;
@@ -214,7 +213,7 @@ class Region implements RegionFrame {
       const entry = this.#emit.let(tlbEntry(i32.load(this.#block, FETCH_TLB), this.#pc));
       fn.brIf(back, i64.ne(i64.load(entry), i64.and(this.#pc, PAGE_MASK)), 'unlikely');
       const slot = this.#emit.let(i32.add(i32.load(entry, ADDEND), i32.shl(i32.and(i32.wrap(this.#pc), 4095), 2)));
-      fn.brIf(back, i32.ne(i32.load16_u(slot), this.#module.regionOperation));
+      fn.brIf(back, i32.ne(i32.load16_u(slot), REGION));
       const index = i32.load(slot, OFFSET_IMMEDIATE);
       this.#module.m.returnCallIndirect(fn, REGION_PARAMS, REGION_RESULT, index, this.#pc, this.#budget);
     });

@@ -10,6 +10,7 @@
  * Modules go in the order in which they came when there is more than the limit. What is hot still is asked for again soon.
  */
 import { assert } from '../../base/assert.ts';
+import { SLOT_SIZE } from '../../layout/micro-op.ts';
 import type { Interpreter } from '../interpreter/boundary.ts';
 import type { DecodedPages } from '../interpreter/decode-cache.ts';
 import { REGION } from '../interpreter/operations.ts';
@@ -18,8 +19,8 @@ import type { TranslatedRegion, TranslationService } from './service.ts';
 
 const PAGE_BYTES = 4096;
 const PAGE_WORDS = PAGE_BYTES / 4;
-/** Slot words for each byte of code. */
-const SLOT_WORDS_PER_CODE_BYTE = 1;
+/** A slot stands for a halfword of code. */
+const SLOT_WORDS_PER_CODE_BYTE = SLOT_SIZE / 4 / 2;
 /** Of a slot's first word; 0: not decoded. */
 const OPERATION = 0xffff;
 /** The table grows by so many at least. */
@@ -149,8 +150,9 @@ export class Translations implements DecodedPages {
     const place = answer && this.#asked.get(answer.id);
     if (!answer || !place) return;
     this.#asked.delete(answer.id);
-    if (answer.module === null) place.content.regions.set(place.entry, NOTHING);
-    else this.#install(place, answer, answer.module);
+    if (answer.module !== null) return this.#install(place, answer, answer.module);
+    place.content.regions.set(place.entry, NOTHING);
+    this.#forgetIfEmpty(place.content);
   }
 
   #install(place: Place, { moduleId, name, bytes }: TranslatedRegion, module: WebAssembly.Module): void {
