@@ -258,6 +258,7 @@ export function putFrame(host: HostMemory, frame: number, clean: boolean): void 
   const offset = (frame - host.firstFrame) % CHUNK_FRAMES;
   const word = offset >> 5;
   const bit = 1 << (offset & 31);
+  // Its sentence is made only when it is needed: frames are put back by the hundred thousand.
   if ((words[entry + CHUNK_FREE_BITS + word] & bit) !== 0) assert(false, `frame ${frame} freed twice`);
   const at = host.frameWords + frame * FRAME_WORDS;
   Atomics.store(words, at, frameWordIn(FRAME_FREE, words[at]));
