@@ -25,6 +25,7 @@ import { StoppableClock } from './guest-clock.ts';
 import type { FromThread, MachineSpec } from './messages.ts';
 import { MachinePages, type ThreadPages } from './page-source.ts';
 import { Ports } from './ports.ts';
+import { SerialLog } from './serial-log.ts';
 
 /** What a vCPU thread offers to its machines. */
 export interface ThreadContext {
@@ -87,11 +88,7 @@ export class Machine {
   #reclaimAt = 0;
   #returnedBytes = 0;
   #runMs = 0;
-  /** What the kernel said on the serial port when it panicked. */
-  #panic = '';
-  #lastLine = '';
-  /** Bytes of the serial port since the last look. */
-  #serial: number[] = [];
+  readonly #serial = new SerialLog((bytes) => this.#log(bytes));
 
   constructor(thread: ThreadContext, spec: MachineSpec) {
     this.#thread = thread;
@@ -214,10 +211,10 @@ export class Machine {
         this.#end({ state: 'stopped', reason: 'the guest powered off' });
         break;
       case 'reboot':
-        this.#takeSerial();
+        this.#serial.flush();
         // A kernel that panics restarts (panic=-1), and would for ever.
-        if (this.#panic === '') this.#end({ state: 'reset' });
-        else this.#end({ state: 'failed', reason: `the guest's kernel panicked: ${this.#panic}` });
+        if (this.#serial.panic === '') this.#end({ state: 'reset' });
+        else this.#end({ state: 'failed', reason: `the guest's kernel panicked: ${this.#serial.panic}` });
         break;
       case 'stuck':
         this.#end({ state: 'failed', reason: body.hart.stuckReport });
@@ -241,7 +238,7 @@ export class Machine {
       again = this.#pollPages(body) || again;
       this.#reportReturned(body);
     }
-    this.#takeSerial();
+    this.#serial.flush();
     if (this.#ending) this.#tryEnd(this.#ending);
     return again;
   }
@@ -347,7 +344,7 @@ export class Machine {
     const devices = createMachineDevices({
       memory,
       setExternalInterrupt: (level) => hart?.setExternalInterrupt(level),
-      onUartOutput: (byte) => this.#serial.push(byte),
+      onUartOutput: (byte) => this.#serial.put(byte),
       console: {
         onOutput: (port, bytes) => this.ports.onOutput(port, bytes),
         onPortReady: (port, ready) => this.ports.onReady(port, ready),
@@ -429,8 +426,8 @@ export class Machine {
     const body = this.#body;
     this.leave();
     this.#clock.stop();
-    this.#takeSerial();
-    this.#panic = '';
+    this.#serial.flush();
+    this.#serial.forgetPanic();
     if (body) {
       body.devices.reset();
       const freed = ending.state === 'reset' ? body.memory.reset() : body.memory.powerOff();
@@ -485,15 +482,6 @@ export class Machine {
     if (returned === this.#returnedBytes) return;
     this.#returnedBytes = returned;
     this.#thread.send({ kind: 'returned', vm: this.spec.vm, bytes: returned });
-  }
-
-  #takeSerial(): void {
-    if (this.#serial.length === 0) return;
-    const bytes = Uint8Array.from(this.#serial.splice(0));
-    const text = this.#lastLine + Buffer.from(bytes).toString('latin1');
-    this.#panic = /Kernel panic - not syncing: ([^\r\n]{1,200})[\r\n]/.exec(text)?.[1] ?? this.#panic;
-    this.#lastLine = text.slice(text.lastIndexOf('\n') + 1).slice(-300);
-    this.#log(bytes);
   }
 
   #log(bytes: Uint8Array): void {
