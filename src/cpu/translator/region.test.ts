@@ -72,7 +72,8 @@ describe('the code of a region', () => {
       block L3
         br_if unlikely L3 code
         if unlikely (i64.lt_s budget 0)
-          code = 1
+          i64.store +0x240 block page
+          code = 11
           br L3
         end
         $11 = (i32.add (i32.load +0x220 block) (i32.and (i32.shr_u (i32.wrap pc) 8) 8176))
@@ -122,7 +123,8 @@ describe('the code of a region', () => {
       block L2
         br_if unlikely L2 code
         if unlikely (i64.lt_s budget 0)
-          code = 1
+          i64.store +0x240 block page
+          code = 11
           br L2
         end
         $13 = (i32.add (i32.load +0x220 block) (i32.and (i32.shr_u (i32.wrap pc) 8) 8176))

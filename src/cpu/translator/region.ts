@@ -8,7 +8,7 @@
  *   out    one place: what may have been written → memory. With a code: back to who called. Without one: straight on to the region
  *          at the new PC if there is one (a tail call), else back with 0, and the interpreter goes on
  */
-import { BUDGET, FETCH_TLB, REG_F, REG_PC, REG_X } from '../../layout/thread-block.ts';
+import { BUDGET, FETCH_TLB, RAN_OUT_AT, REG_F, REG_PC, REG_X } from '../../layout/thread-block.ts';
 import { type Fn, type I32, type I64, i32, i64, type Label, type Local, type Mod } from '../../wasm/index.ts';
 import { type MemoryImports, tlbEntry } from '../instructions/memory-emit.ts';
 import { TRAITS } from '../instructions/traits.ts';
@@ -206,7 +206,8 @@ class Region implements RegionFrame {
     fn.block((back) => {
       fn.brIf(back, code, 'unlikely');
       const overBudget = (): void => {
-        fn.set(code, EXIT.BUDGET);
+        fn.store(i64.store, this.#block, this.#page, RAN_OUT_AT);
+        fn.set(code, EXIT.BUDGET_REGION);
         fn.br(back);
       };
       fn.if(i64.lt_s(this.#budget, 0), overBudget, undefined, 'unlikely');
