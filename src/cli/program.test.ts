@@ -186,6 +186,42 @@ test('attach types a pipe into the console and shows what it prints', async () =
   await shoal(['rm', 'tty']);
 });
 
+describe('profile', () => {
+  beforeAll(async () => {
+    await shoal([...run, '--name', 'busy', '-d']);
+  });
+  afterAll(async () => {
+    await shoal(['rm', '-f', 'busy']);
+  });
+
+  test('a table, or JSON with as many pages as wanted', async () => {
+    const { code, stdout, stderr } = await shoal(['profile', 'busy', '--seconds', '0.1']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^busy: ran 0.05 s of 0.10 s .*\n.*\n200 samples: 75 % in translated code/);
+    expect(stdout).toMatch(/^ 75 % +user +0x555555561000 +0x80001000 +100 %/m);
+    const json = JSON.parse((await shoal(['profile', 'busy', '--seconds', '0.1', '--top', '1', '--json'])).stdout);
+    expect(json).toMatchObject({ vm: 'busy', samples: 200, pages: [{ samples: 150, regions: 3 }] });
+  });
+
+  test('says what is wrong', async () => {
+    for (const seconds of ['0', '-1', 'x', '61', ''])
+      expect((await shoal(['profile', 'busy', '--seconds', seconds])).code).toBe(2);
+    await shoal(['pause', 'busy']);
+    expect(await shoal(['profile', 'busy'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('`shoal resume busy` first'),
+    });
+    await shoal(['resume', 'busy']);
+  });
+
+  test('Ctrl-C ends it', async () => {
+    const child = start(['profile', 'busy', '--seconds', '60']);
+    await once(child.stderr as NodeJS.ReadableStream, 'data');
+    child.kill('SIGINT');
+    expect(await finish(child)).toMatchObject({ code: 130, stdout: '' });
+  });
+});
+
 test('usage errors are 2, help and version 0, and no host is 125', async () => {
   expect((await shoal(['frobnicate'])).code).toBe(2);
   expect((await shoal(['run', '-m', 'big'])).code).toBe(2);

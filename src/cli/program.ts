@@ -16,6 +16,7 @@ import { logsCommand } from './logs.ts';
 import { memoryCommand } from './memory.ts';
 import { splitAtDashes } from './options.ts';
 import { pauseCommand } from './pause.ts';
+import { profileCommand } from './profile.ts';
 import { psCommand } from './ps.ts';
 import { resetCommand } from './reset.ts';
 import { resumeCommand } from './resume.ts';
@@ -54,6 +55,7 @@ export function program(afterDashes: readonly string[] | undefined): CommandUnkn
     psCommand(),
     topCommand(),
     memoryCommand(),
+    profileCommand(),
     limitsCommand(),
     attachCommand(),
     logsCommand(),

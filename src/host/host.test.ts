@@ -172,6 +172,18 @@ describe.each(['in process', 'over the socket'])('%s', (where) => {
     }
   });
 
+  test('looks at what a machine executes, for a time that can be, until somebody has enough of it', async () => {
+    const profile = await vm.profile({ seconds: 0.01 });
+    expect(profile).toMatchObject({ samples: 200, translated: 150, exits: { userCalls: 40 }, calls: { pageWalks: 80 } });
+    expect(profile.pages[1]).toMatchObject({ address: '0xffffffff80000000', physical: null, mode: 'kernel' });
+    for (const seconds of [0, -1, 61, Number.NaN])
+      await expect(vm.profile({ seconds }), `${seconds}`).rejects.toMatchObject({ code: 'bad-argument' });
+    await expect(vm.profile({ seconds: 60, signal: AbortSignal.timeout(20) })).rejects.toMatchObject({ code: 'aborted' });
+    await vm.pause();
+    await expect(vm.profile()).rejects.toMatchObject({ code: 'wrong-state', message: expect.stringContaining('resume') });
+    await vm.resume();
+  });
+
   test('a command gives its output and its exit code, and a non-zero one does not throw', async () => {
     expect(await vm.exec('echo out; echo err >&2; exit 7')).toEqual({
       exitCode: 7,

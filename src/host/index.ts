@@ -1,5 +1,6 @@
 /** The public API: `import { Host } from 'shoal'`. What is exported here is a promise; package.test.ts holds the list. */
 export { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
+export type { HotPage } from '../cpu/index.ts';
 export type {
   ManagerCounters,
   MemoryMap,
@@ -11,6 +12,7 @@ export type {
   PoolMemory,
   VmLimits,
   VmMemory,
+  VmProfile,
   VmState,
 } from '../vm/types.ts';
 export type { ConsoleSession, VmConsole } from './console.ts';

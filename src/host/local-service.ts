@@ -1,7 +1,7 @@
 /** A host in this process: the pool, and the machines by name. The socket's server puts the same object before its clients. */
 import { randomBytes } from 'node:crypto';
 import { ShoalError } from '../base/errors.ts';
-import type { MemoryMap, PageExplanation, PoolMemory, VmLimits, VmMemory, VmPool } from '../vm/types.ts';
+import type { MemoryMap, PageExplanation, PoolMemory, VmLimits, VmMemory, VmPool, VmProfile } from '../vm/types.ts';
 import type { ConnectAgent } from './guest-agent.ts';
 import { LocalProcess } from './local-process.ts';
 import { LocalVm } from './local-vm.ts';
@@ -19,6 +19,7 @@ import {
   managerChangesSchema,
   PROTOCOL_VERSION,
   parse,
+  profileRequestSchema,
   type VmInfo,
   type VmSpec,
   vmSpecSchema,
@@ -204,6 +205,11 @@ export class LocalService implements HostService {
 
   async explainPage(vm: string, address: number): Promise<PageExplanation> {
     return this.#pool.explainPage(this.#find(vm).handle, address);
+  }
+
+  async profile(vm: string, seconds: number, signal?: AbortSignal): Promise<VmProfile> {
+    const request = parse(profileRequestSchema, { seconds });
+    return this.#find(vm).profile(request.seconds * 1000, signal);
   }
 
   async log(vm: string): Promise<Uint8Array> {

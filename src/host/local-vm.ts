@@ -4,7 +4,7 @@
  */
 import { ShoalError } from '../base/errors.ts';
 import { panicOf } from '../vm/agent/index.ts';
-import type { VmConfig, VmHandle, VmLimits, VmPool } from '../vm/types.ts';
+import type { VmConfig, VmHandle, VmLimits, VmPool, VmProfile } from '../vm/types.ts';
 import { ConsoleHub } from './console-hub.ts';
 import type { ConnectAgent, GuestAgent } from './guest-agent.ts';
 import type { VmInfo, VmSpec } from './protocol.ts';
@@ -119,6 +119,11 @@ export class LocalVm {
       agent.then((client) => client.closed).then(forget, forget);
     }
     return this.#agent;
+  }
+
+  async profile(ms: number, signal?: AbortSignal): Promise<VmProfile> {
+    this.#expect('profile', 'running', 'waiting');
+    return this.#handle.profile(ms, signal);
   }
 
   get console(): ConsoleHub {

@@ -32,6 +32,7 @@ test('types', () => {
       "HostInfo",
       "HostOptions",
       "HostOverview",
+      "HotPage",
       "LimitOptions",
       "ManagerCounters",
       "ManagerSettings",
@@ -53,6 +54,7 @@ test('types', () => {
       "VmInfo",
       "VmLimits",
       "VmMemory",
+      "VmProfile",
       "VmState",
     ]
   `);

@@ -7,6 +7,7 @@
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { ShoalError } from '../base/errors.ts';
+import { PROFILE_CALLS, PROFILE_EXITS } from '../cpu/hart/profile-counts.ts';
 import { SETTINGS_RANGES } from '../memory-worker/settings.ts';
 import { SHARES_MAX } from '../vm/limits.ts';
 
@@ -179,6 +180,30 @@ export const pageExplanationSchema = z.object({
   image: z.object({ path: z.string(), offset: bytes }).nullable(),
   holders: z.array(z.object({ vm: z.string(), address: hexAddress })),
   moreHolders: z.boolean(),
+});
+
+export const PROFILE_SECONDS_MAX = 60;
+export const profileRequestSchema = z.strictObject({ seconds: z.number().positive().max(PROFILE_SECONDS_MAX) });
+
+export const vmProfileSchema = z.object({
+  durationMs: z.number().nonnegative(),
+  ranMs: z.number().nonnegative(),
+  instructions: bytes,
+  samples: bytes,
+  translated: bytes,
+  elsewhere: bytes,
+  pages: z.array(
+    z.object({
+      address: hexAddress,
+      physical: hexAddress.nullable(),
+      mode: z.enum(['user', 'kernel']),
+      samples: bytes,
+      translated: bytes,
+      regions: bytes,
+    }),
+  ),
+  exits: z.record(z.enum(PROFILE_EXITS), bytes),
+  calls: z.record(z.enum(PROFILE_CALLS), bytes),
 });
 
 const wholeNumber = z

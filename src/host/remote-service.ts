@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { ShoalError } from '../base/errors.ts';
-import type { MemoryMap, PageExplanation, PoolMemory, VmLimits, VmMemory } from '../vm/types.ts';
+import type { MemoryMap, PageExplanation, PoolMemory, VmLimits, VmMemory, VmProfile } from '../vm/types.ts';
 import {
   type ExecRequest,
   type FileEntry,
@@ -30,6 +30,7 @@ import {
   vmInfoSchema,
   vmLimitsSchema,
   vmMemorySchema,
+  vmProfileSchema,
 } from './protocol.ts';
 import { openConsole, openExec, readRemoteFile, type StreamRequest, writeRemoteFile } from './remote-streams.ts';
 import type { ConsoleAttachment, GuestProcess, HostService, VmAction } from './service.ts';
@@ -157,6 +158,10 @@ export class RemoteService implements HostService {
 
   explainPage(vm: string, address: number): Promise<PageExplanation> {
     return this.#json('GET', vmPath(vm, `memory/page?address=${address}`), pageExplanationSchema);
+  }
+
+  profile(vm: string, seconds: number, signal?: AbortSignal): Promise<VmProfile> {
+    return this.#json('POST', vmPath(vm, 'profile'), vmProfileSchema, { seconds }, signal);
   }
 
   async log(vm: string): Promise<Uint8Array> {

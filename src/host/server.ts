@@ -22,6 +22,7 @@ import {
   PROTOCOL_VERSION,
   pageQuerySchema,
   parse,
+  profileRequestSchema,
   stopSchema,
   vmSpecSchema,
 } from './protocol.ts';
@@ -125,6 +126,10 @@ function addVmRoutes(app: Hono<Env>, service: LocalService): void {
   app.get('/vms/:vm/memory/page', async (c) => {
     const { address } = parse(pageQuerySchema, c.req.query());
     return c.json(await service.explainPage(c.req.param('vm'), address));
+  });
+  app.post('/vms/:vm/profile', async (c) => {
+    const { seconds } = await body(c, profileRequestSchema);
+    return c.json(await service.profile(c.req.param('vm'), seconds, c.req.raw.signal));
   });
   app.get('/vms/:vm/log', async (c) => c.body(new Uint8Array(await service.log(c.req.param('vm')))));
 }

@@ -2,7 +2,7 @@
  * What a host does for its callers, in process (`LocalService`) and over the socket (`RemoteService`). The public `Host` and `Vm`
  * are written against this interface alone, so that both behave the same. Not public itself.
  */
-import type { MemoryMap, PageExplanation, PoolMemory, VmLimits, VmMemory } from '../vm/types.ts';
+import type { MemoryMap, PageExplanation, PoolMemory, VmLimits, VmMemory, VmProfile } from '../vm/types.ts';
 import type {
   ExecRequest,
   ExitStatus,
@@ -79,6 +79,8 @@ export interface HostService {
   memoryMap(vm: string, cells?: number): Promise<MemoryMap>;
   /** The page at a guest-physical address. */
   explainPage(vm: string, address: number): Promise<PageExplanation>;
+  /** What it executes in so many seconds. */
+  profile(vm: string, seconds: number, signal?: AbortSignal): Promise<VmProfile>;
   log(vm: string): Promise<Uint8Array>;
   exec(vm: string, request: ExecRequest): Promise<GuestProcess>;
   attach(vm: string, replayBytes: number): Promise<ConsoleAttachment>;

@@ -21,6 +21,9 @@ export const RESERVATION_ADDRESS = 0x230; // i64: virtual address of the LR rese
 export const RESERVATION_VALUE = 0x238; // i64: what LR read, sign-extended
 export const REGISTER_BYTES = 0x240;
 
+/** i64: an address in the page that was running when the budget ran out. No register: it holds from a BUDGET exit to the next run. */
+export const RAN_OUT_AT = 0x240;
+
 /** Scratch µops for the one instruction that crosses a page end: two slots and a sentinel. */
 export const STRADDLE_SLOTS = 0x800;
 

@@ -1,5 +1,6 @@
 /** What the layers above (`images/`, `host/`, `cli/`) see of a running machine. `VmPool` in pool.ts is the implementation. */
 
+import type { HartProfile } from '../cpu/index.ts';
 import type { SharedImage } from '../disk/index.ts';
 import type { HostCounters, HostMemory } from '../host-memory/index.ts';
 import type { StoreSetup, SwapOptions } from '../page-store/index.ts';
@@ -187,6 +188,17 @@ export interface PageExplanation {
   readonly moreHolders: boolean;
 }
 
+/**
+ * What a machine executed for a while: where (a sample is taken about every 20,000 instructions, so shares are of instructions, not of time), and
+ * why its code stopped, counted.
+ */
+export interface VmProfile extends HartProfile {
+  /** How long it was looked at, ms: shorter than was asked for if the machine stopped or was reset. */
+  readonly durationMs: number;
+  /** How long its hart ran in that time, ms. */
+  readonly ranMs: number;
+}
+
 /** One byte stream to and from a guest: a virtio-console port. */
 export interface PortChannel {
   /** Resolves when the guest side has taken the bytes into its queue, so a slow guest slows the writer. */
@@ -256,6 +268,11 @@ export interface VmHandle {
    * @throws ShoalError `bad-argument` for limits that cannot be, `no-memory` when the pool cannot keep all minimums.
    */
   setLimits(changes: Partial<VmLimits>): Promise<VmLimits>;
+  /**
+   * What it executes in the next `ms`; a machine that stops or is reset ends it. One at a time.
+   * @throws ShoalError `wrong-state` when it does not run or somebody else's profile is on, `aborted` when `signal` says so.
+   */
+  profile(ms: number, signal?: AbortSignal): Promise<VmProfile>;
   /**
    * Port `index` of the virtio console, opened on first use; index 0 is the console (hvc0), 1 the agent, 2… data. It resolves when
    * the guest's driver has the port ready.

@@ -10,7 +10,7 @@ import { changedLimits, NO_LIMITS } from './limits.ts';
 import { vmOfLife } from './nominations.ts';
 import { MessagePortChannel } from './port-channel.ts';
 import { OUTCOME, type Outcome, REQUEST, type RequestKind, type RequestSender } from './request-queue.ts';
-import type { PortChannel, VmAccount, VmConfig, VmEvent, VmHandle, VmLimits, VmMemory, VmState } from './types.ts';
+import type { PortChannel, VmAccount, VmConfig, VmEvent, VmHandle, VmLimits, VmMemory, VmProfile, VmState } from './types.ts';
 import type { FromThread, ToThread } from './vcpu-thread/messages.ts';
 
 const LOG_BYTES = 256 * 1024;
@@ -59,6 +59,7 @@ export class PoolVm implements VmHandle {
   #cpuMs = 0;
   #lastError: ShoalError | null = null;
   #errorArrived: (() => void) | null = null;
+  #profile: PromiseWithResolvers<VmProfile> | null = null;
   #resolveEnded: (state: VmState) => void = () => {};
 
   constructor(number: number, config: VmConfig, { host, requests, send, checkLimits }: PoolVmContext) {
@@ -169,6 +170,28 @@ export class PoolVm implements VmHandle {
     this.#host.ringDoorbell(MEMORY_WORKER);
   }
 
+  async profile(ms: number, signal?: AbortSignal): Promise<VmProfile> {
+    if (this.#profile)
+      throw new ShoalError('wrong-state', `“${this.config.name}” is being profiled already; wait for that to end.`);
+    if (this.#state !== 'running' && this.#state !== 'waiting') throw this.#cannotBe('profiled');
+    const profile = Promise.withResolvers<VmProfile>();
+    this.#profile = profile;
+    const end = (): void => this.#send({ kind: 'profile', vm: this.#number, on: false });
+    this.#send({ kind: 'profile', vm: this.#number, on: true });
+    const timer = setTimeout(end, ms);
+    signal?.addEventListener('abort', end, { once: true });
+    if (signal?.aborted) end();
+    try {
+      const seen = await profile.promise;
+      if (signal?.aborted) throw new ShoalError('aborted', 'The profile was given up.');
+      return seen;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      this.#profile = null;
+    }
+  }
+
   openPort(index: number): Promise<PortChannel> {
     if (this.#channels.has(index)) {
       return Promise.reject(new ShoalError('wrong-state', `Port ${index} of ${this.config.name} is open already.`));
@@ -232,6 +255,10 @@ export class PoolVm implements VmHandle {
       case 'log':
         this.#appendLog(message.bytes);
         break;
+      case 'profile':
+        if (message.profile) this.#profile?.resolve(message.profile);
+        else this.#profile?.reject(this.#cannotBe('profiled'));
+        break;
     }
   }
 
@@ -248,6 +275,8 @@ export class PoolVm implements VmHandle {
     this.#state = message.state;
     if (message.state === 'stopped' || message.state === 'failed') {
       this.#refusePorts();
+      // What was seen has been said before this.
+      this.#profile?.reject(this.#cannotBe('profiled'));
       for (const channel of this.#channels.values()) channel.onEnded();
       this.#channels.clear();
       this.#resolveEnded(message.state);
@@ -295,6 +324,10 @@ export class PoolVm implements VmHandle {
     if (outcome === OUTCOME.cancelled || outcome === OUTCOME.stale) {
       throw new ShoalError('aborted', `${name} was not ${done}, because it was powered off or reset meanwhile.`);
     }
-    throw new ShoalError('wrong-state', `${name} cannot be ${done} while it is ${this.#state}.`);
+    throw this.#cannotBe(done);
+  }
+
+  #cannotBe(done: string): ShoalError {
+    return new ShoalError('wrong-state', `${this.config.name} cannot be ${done} while it is ${this.#state}.`);
   }
 }

@@ -8,7 +8,9 @@ import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ShoalError } from '../../src/base/errors.ts';
+import { PROFILE_CALLS, PROFILE_EXITS } from '../../src/cpu/index.ts';
 import type { AgentProcess, GuestAgent } from '../../src/host/guest-agent.ts';
 import type { MemoryManager } from '../../src/host/local-service.ts';
 import type { ExecRequest, FileEntry, FileStat } from '../../src/host/protocol.ts';
@@ -28,6 +30,7 @@ import type {
   VmLimits,
   VmMemory,
   VmPool,
+  VmProfile,
   VmState,
 } from '../../src/vm/types.ts';
 
@@ -234,6 +237,29 @@ export class FakeVm implements VmHandle {
       ...this.limits,
     };
     return { promisedBytes: this.config.memoryBytes, zeroBytes: this.config.memoryBytes, ...none, ...this.account };
+  }
+
+  /** Ends when its time is over, or at once when `signal` says so. */
+  async profile(ms: number, signal?: AbortSignal): Promise<VmProfile> {
+    await sleep(ms, undefined, signal && { signal }).catch(() => {
+      throw new ShoalError('aborted', 'The profile was given up.');
+    });
+    const zeros = <name extends string>(names: readonly name[]) =>
+      Object.fromEntries(names.map((name) => [name, 0])) as Record<name, number>;
+    return {
+      durationMs: ms,
+      ranMs: ms / 2,
+      instructions: 4_000_000,
+      samples: 200,
+      translated: 150,
+      elsewhere: 20,
+      pages: [
+        { address: '0x555555561000', physical: '0x80001000', mode: 'user', samples: 150, translated: 150, regions: 3 },
+        { address: '0xffffffff80000000', physical: null, mode: 'kernel', samples: 30, translated: 0, regions: 0 },
+      ],
+      exits: { ...zeros(PROFILE_EXITS), userCalls: 40 },
+      calls: { ...zeros(PROFILE_CALLS), pageWalks: 80 },
+    };
   }
 
   async openPort(): Promise<PortChannel> {

@@ -44,7 +44,11 @@ export interface FlatMachineOptions {
 }
 
 export type ExitName = keyof typeof EXIT;
-const EXIT_NAMES = Object.fromEntries(Object.entries(EXIT).map(([name, code]) => [code, name as ExitName]));
+const EXIT_NAMES: Readonly<Record<number, ExitName>> = {
+  ...Object.fromEntries(Object.entries(EXIT).map(([name, code]) => [code, name as ExitName])),
+  // Which code was running is nothing that a guest could see.
+  [EXIT.BUDGET_REGION]: 'BUDGET',
+};
 
 export class FlatMachine implements InterpreterImports {
   /** The guest's bytes, from `base` up. */

@@ -18,7 +18,14 @@ export interface HartCounters {
   walks: number;
   mmioReads: number;
   mmioWrites: number;
+  /** How often the interpreter came back, by code (EXIT). */
+  readonly exits: number[];
+  readonly exceptionsByCause: number[];
+  readonly interruptsByCause: number[];
 }
+
+/** Codes of exits and causes of traps are below this. */
+const CODES = 16;
 
 export const newCounters = (): HartCounters => ({
   instructions: 0,
@@ -36,4 +43,7 @@ export const newCounters = (): HartCounters => ({
   walks: 0,
   mmioReads: 0,
   mmioWrites: 0,
+  exits: new Array(CODES).fill(0),
+  exceptionsByCause: new Array(CODES).fill(0),
+  interruptsByCause: new Array(CODES).fill(0),
 });

@@ -7,11 +7,12 @@
  */
 import { assert } from '../../base/assert.ts';
 import type { GuestPages, MmioBus } from '../guest-pages.ts';
-import { EXIT } from '../interpreter/boundary.ts';
+import { EXIT, isBudget } from '../interpreter/boundary.ts';
 import { CAUSE, INTERRUPT } from './cause.ts';
 import { type HartCounters, newCounters } from './counters.ts';
 import { CsrFile, EFFECT_ADDRESS_SPACE, EFFECT_INTERRUPTS, EFFECT_MODE, EFFECT_PAGING, type GuestClock } from './csr.ts';
 import { ENVCFG_CBZE, STATUS_MXR, STATUS_SIE, STATUS_SUM } from './csr-numbers.ts';
+import { type HartProfile, HartProfiler } from './profile.ts';
 import { type DebugConsole, Sbi } from './sbi.ts';
 import { type HartState, WIDE } from './state.ts';
 import type { HartThread } from './thread.ts';
@@ -45,6 +46,7 @@ export class Hart {
   readonly #clock: GuestClock;
   readonly #csrs: CsrFile;
   readonly #sbi: Sbi;
+  #profiler: HartProfiler | null = null;
   #entered = false;
   #leaveRequested = false;
   /** Something outside changed while an access to a device was on: look for it as soon as that is done. */
@@ -137,6 +139,7 @@ export class Hart {
     const { registers, interpreter } = this.#thread;
     let left = Math.min(maxInstructions, LONGEST_RUN);
     const longest = this.#thread.translates ? SAMPLED_RUN : LONGEST_RUN;
+    const profiler = this.#profiler;
     while (left > 0) {
       if (this.#leaveRequested) {
         this.#leaveRequested = false;
@@ -145,25 +148,51 @@ export class Hart {
       this.#attention = false;
       const deliverable = this.#deliverable();
       if (deliverable !== 0) {
+        const cause = firstInterrupt(deliverable);
         this.counters.interrupts++;
-        this.#trap(firstInterrupt(deliverable), true, 0, 0);
+        this.counters.interruptsByCause[cause]++;
+        this.#trap(cause, true, 0, 0);
       }
-      const budget = this.#sliceBudget(Math.min(left, longest));
+      const budget = this.#sliceBudget(Math.min(left, longest, profiler === null ? longest : profiler.sampleIn));
       registers.budget = budget;
       this.#csrs.sliceBudget = budget;
       let code = interpreter.run();
       while (code === EXIT.STRADDLE) code = this.#straddle();
       const ran = budget - registers.budget;
       this.#retire(ran);
+      this.counters.exits[code]++;
+      profiler?.ran(ran, code, this.state.user);
       // Each turn costs at least one, so that a guest that only traps comes to the end of its slice, too.
       left -= ran > 0 ? ran : 1;
-      if (code !== EXIT.BUDGET) {
+      if (!isBudget(code)) {
         const result = this.#exit(code);
         if (result !== null) return result;
       } else if (this.#thread.translates) this.#thread.sample(registers.pcLow, registers.pcHigh);
     }
     return 'budget';
   }
+
+  // --- what it executes, while somebody looks ---
+
+  beginProfile(): void {
+    this.#countAll();
+    this.#profiler = new HartProfiler(this.#thread, this.counters);
+  }
+
+  /** Only after `beginProfile`. */
+  endProfile(): HartProfile {
+    const profiler = this.#profiler;
+    assert(profiler !== null, 'a profile that ends has begun');
+    this.#profiler = null;
+    this.#countAll();
+    return profiler.end();
+  }
+
+  #countAll(): void {
+    if (this.#entered) this.#thread.countInto(this.counters);
+  }
+
+  // --- the parts of a run ---
 
   #sliceBudget(left: number): number {
     if ((this.state.interruptEnable & (1 << INTERRUPT.TIMER)) === 0) return left;
@@ -247,6 +276,7 @@ export class Hart {
 
   #exception(cause: number, valueLow: number, valueHigh: number): RunResult | null {
     this.counters.exceptions++;
+    this.counters.exceptionsByCause[cause]++;
     const { registers } = this.#thread;
     const pcLow = registers.pcLow;
     const pcHigh = registers.pcHigh;

@@ -9,7 +9,7 @@ import { type GuestPages, type MmioBus, MUST_WAIT, NOT_RAM, type TlbControl } fr
 import { translationOfThisRun } from '../translator/for-tests.ts';
 import { Hart } from './hart.ts';
 import { HartState } from './state.ts';
-import { HartThread } from './thread.ts';
+import { HartThread, type TranslationOptions } from './thread.ts';
 
 const MIB = 1024 * 1024;
 const ARENA = 64 * MIB;
@@ -145,21 +145,27 @@ export interface TestMachine {
 export const makeArena = (): WebAssembly.Memory =>
   new WebAssembly.Memory({ initial: ARENA / 65536, maximum: ARENA / 65536, shared: true });
 
+interface SharedThread {
+  readonly memory: WebAssembly.Memory;
+  readonly thread: HartThread;
+}
+
 /** The thread is the same for all tests of a file: making its interpreter is what takes time. */
-let shared: { readonly memory: WebAssembly.Memory; readonly thread: HartThread } | null = null;
+const shared = new Map<TranslationOptions | undefined, SharedThread>();
 let last: Hart | null = null;
 
+async function makeThread(translation: TranslationOptions | undefined): Promise<SharedThread> {
+  const memory = makeArena();
+  return { memory, thread: await HartThread.create(memory, TEST_MAP, 0, undefined, translation) };
+}
+
+const ofThisRun = translationOfThisRun();
+
 /** A machine that is powered off; the one before it is gone. */
-export async function makeMachine(): Promise<TestMachine> {
-  if (shared === null) {
-    const memory = makeArena();
-    shared = {
-      memory,
-      thread: await HartThread.create(memory, TEST_MAP, 0, undefined, translationOfThisRun()),
-    };
-  }
+export async function makeMachine(translation: TranslationOptions | undefined = ofThisRun): Promise<TestMachine> {
   if (last?.isEntered) last.leave();
-  const { memory, thread } = shared;
+  const { memory, thread } = shared.get(translation) ?? (await makeThread(translation));
+  shared.set(translation, { memory, thread });
   const pages = new TestPages(memory);
   pages.tlb = thread.tlb;
   const bus = new TestBus();

@@ -1,5 +1,15 @@
 /** The registers of the hart that is entered on a thread, as they lie in the thread block. 64-bit values are two halves. */
-import { BUDGET, FFLAGS, FRM, FS, REG_PC, REG_X, REGISTER_BYTES, RESERVATION_ADDRESS } from '../../layout/thread-block.ts';
+import {
+  BUDGET,
+  FFLAGS,
+  FRM,
+  FS,
+  RAN_OUT_AT,
+  REG_PC,
+  REG_X,
+  REGISTER_BYTES,
+  RESERVATION_ADDRESS,
+} from '../../layout/thread-block.ts';
 
 export class Registers {
   readonly #words: Int32Array;
@@ -65,6 +75,15 @@ export class Registers {
   set budget(instructions: number) {
     this.#words[this.#base + (BUDGET >> 2)] = instructions;
     this.#words[this.#base + (BUDGET >> 2) + 1] = instructions >> 31;
+  }
+
+  /** After a run that used up its budget: an address in the page that ran last. */
+  get ranOutAtLow(): number {
+    return this.#words[this.#base + (RAN_OUT_AT >> 2)];
+  }
+
+  get ranOutAtHigh(): number {
+    return this.#words[this.#base + (RAN_OUT_AT >> 2) + 1];
   }
 
   get fflags(): number {

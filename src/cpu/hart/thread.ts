@@ -124,6 +124,11 @@ export class HartThread {
     translations.poll();
   }
 
+  /** Regions of translated code that are entered in the frame's page. */
+  regionsIn(frame: number): number {
+    return this.#translations?.regionsIn(this.#decodeCache.pageOf(frame)) ?? 0;
+  }
+
   /** Gives the memory of the decoded code back. Only while no hart is entered. */
   release(): void {
     assert(this.#hart === null, 'decoded code is given back between slices');

@@ -40,7 +40,7 @@ export interface InterpreterImports {
 }
 
 export const EXIT = {
-  /** The budget ran out at a taken branch; PC is its target. */
+  /** The budget ran out at a taken branch; PC is its target, and RAN_OUT_AT in the page that it was in. See BUDGET_REGION. */
   BUDGET: 1,
   /** The hart recorded cause and value; PC is the faulting instruction. */
   TRAP: 2,
@@ -57,7 +57,11 @@ export const EXIT = {
   LEAVE: 9,
   /** A page must be waited for. PC is the instruction, which starts again. */
   WAIT: 10,
+  /** As BUDGET, in translated code. */
+  BUDGET_REGION: 11,
 } as const;
+
+export const isBudget = (code: number): boolean => code === EXIT.BUDGET || code === EXIT.BUDGET_REGION;
 
 /**
  * A region of translated code: (pc, budget, address of the thread block) → exit code, or 0: go on at PC. PC, budget and registers are in the

@@ -119,6 +119,12 @@ export class DecodeCache {
     return this.#addressOf(index);
   }
 
+  /** The decoded page of the frame's bytes as they are, or 0. */
+  pageOf(frame: number): number {
+    const use = this.#uses.get(frame);
+    return use !== undefined && use.generation === this.#generationOf(frame) ? this.#addressOf(use.index) : 0;
+  }
+
   /** Of the bytes that this decoded page is for. */
   hashOf(decodedPage: number): number {
     return this.#hashes[Math.floor((decodedPage - this.#base) / DECODED_PAGE_SIZE)];

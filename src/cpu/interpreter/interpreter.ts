@@ -10,7 +10,7 @@
  */
 
 import { SLOT_SIZE } from '../../layout/micro-op.ts';
-import { BUDGET, FETCH_TLB, REG_PC, STRADDLE_SLOTS } from '../../layout/thread-block.ts';
+import { BUDGET, FETCH_TLB, RAN_OUT_AT, REG_PC, STRADDLE_SLOTS } from '../../layout/thread-block.ts';
 import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Label, type Local, Mod } from '../../wasm/index.ts';
 import { addFloatFunctions } from '../float/functions.ts';
 import { halves, tlbEntry } from '../instructions/memory-emit.ts';
@@ -143,6 +143,7 @@ class RunLoop implements Loop {
         });
       });
       f.set(this.#target, this.#pc);
+      f.store(i64.store, 0, this.#target, block + RAN_OUT_AT);
     });
     f.store(i64.store, 0, this.#target, block + REG_PC);
     f.store(i64.store, 0, budget, block + BUDGET);
@@ -228,6 +229,7 @@ class RunLoop implements Loop {
   #farJump(code: Local<'i32'>): void {
     const { f } = this;
     const overBudget = (): void => {
+      f.store(i64.store, 0, this.#pc, this.#block + RAN_OUT_AT);
       f.set(code, EXIT.BUDGET);
       f.br(open(this.#exitAtTarget));
     };

@@ -183,6 +183,12 @@ export class Mmu implements TlbControl {
     return (leaf & PTE_READ) !== 0 || (this.#mxr && (leaf & PTE_EXECUTE) !== 0);
   }
 
+  /** The guest page that the address leads to, whoever may use it; -1: none that is known now. Nothing changes but the walker's result. */
+  guestPageAt(vaLow: number, vaHigh: number): number {
+    if (!this.#paging) return (vaHigh >>> 0) * 0x10_0000 + (vaLow >>> 12);
+    return this.#walker.walk(vaLow, vaHigh) === WALK_OK ? this.#walker.guestFrame : -1;
+  }
+
   /** As `resolve` for a store that writes only zeros: `frame` is the zero frame, unsecured, if the page is one that nobody wrote. */
   resolveForZeroing(vaLow: number, vaHigh: number): number {
     this.#zeroing = true;

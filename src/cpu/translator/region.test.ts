@@ -77,7 +77,8 @@ describe('the code of a region', () => {
       block L4
         br_if unlikely L4 code
         if unlikely (i64.lt_s budget 0)
-          code = 1
+          i64.store +0x240 block page
+          code = 11
           br L4
         end
         $10 = (i32.add (i32.load +0x220 block) (i32.and (i32.shr_u (i32.wrap pc) 8) 32752))
@@ -126,7 +127,8 @@ describe('the code of a region', () => {
       block L2
         br_if unlikely L2 code
         if unlikely (i64.lt_s budget 0)
-          code = 1
+          i64.store +0x240 block page
+          code = 11
           br L2
         end
         $11 = (i32.add (i32.load +0x220 block) (i32.and (i32.shr_u (i32.wrap pc) 8) 32752))

@@ -7,7 +7,7 @@
  *   out    one place, with all registers in memory. With a code: back to who called. Without one: straight on to the region at the new
  *          PC if there is one (a tail call), else back with 0, and the interpreter goes on
  */
-import { BUDGET, FETCH_TLB, REG_PC } from '../../layout/thread-block.ts';
+import { BUDGET, FETCH_TLB, RAN_OUT_AT, REG_PC } from '../../layout/thread-block.ts';
 import { type Fn, type I32, type I64, i32, i64, type Label, type Local, type Mod } from '../../wasm/index.ts';
 import { tlbEntry } from '../instructions/memory-emit.ts';
 import { EXIT, REGION_PARAMS, REGION_RESULT } from '../interpreter/boundary.ts';
@@ -223,7 +223,8 @@ class Region implements RegionFrame {
     fn.block((back) => {
       fn.brIf(back, code, 'unlikely');
       const overBudget = (): void => {
-        fn.set(code, EXIT.BUDGET);
+        fn.store(i64.store, this.#block, this.#page, RAN_OUT_AT);
+        fn.set(code, EXIT.BUDGET_REGION);
         fn.br(back);
       };
       fn.if(i64.lt_s(this.#budget, 0), overBudget, undefined, 'unlikely');

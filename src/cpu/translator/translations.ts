@@ -124,6 +124,13 @@ export class Translations implements DecodedPages {
     this.#forgetIfEmpty(content);
   }
 
+  /** Regions that are entered in this decoded page. */
+  regionsIn(decodedPage: number): number {
+    let count = 0;
+    for (const index of this.#byPage.get(decodedPage)?.regions.values() ?? []) if (index >= 0) count++;
+    return count;
+  }
+
   // ---- from hot to translated ----
 
   /** Execution was seen at this entry of the decoded page, which is for the bytes of `frame`. */

@@ -25,6 +25,7 @@ import { StoppableClock } from './guest-clock.ts';
 import type { FromThread, MachineSpec } from './messages.ts';
 import { MachinePages, type ThreadPages } from './page-source.ts';
 import { Ports } from './ports.ts';
+import { Profiling } from './profiling.ts';
 import { SerialLog } from './serial-log.ts';
 
 /** What a vCPU thread offers to its machines. */
@@ -71,6 +72,7 @@ export class Machine {
   readonly #thread: ThreadContext;
   readonly #requests: RequestReceiver;
   readonly ports: Ports;
+  readonly #profiling: Profiling;
   readonly #clock = new StoppableClock();
   #body: Body | null = null;
   #state: VmState = 'created';
@@ -95,6 +97,7 @@ export class Machine {
     this.spec = spec;
     this.#requests = new RequestReceiver(spec.requests);
     this.ports = new Ports(spec.vm, (message) => thread.send(message));
+    this.#profiling = new Profiling(spec.vm, thread, () => this.#runMs);
     this.#build();
   }
 
@@ -110,6 +113,10 @@ export class Machine {
     if (!memory) return;
     Atomics.add(memory.words, memory.account + VM_RUN_TIME, Math.round(ms * 1000));
     Atomics.store(memory.words, memory.account + VM_RUN_MS, Math.floor(this.#runMs % 2 ** 32));
+  }
+
+  profile(on: boolean): void {
+    this.#profiling.turn(on, this.#body?.hart);
   }
 
   /** null: there is no guest. */
@@ -425,6 +432,7 @@ export class Machine {
   #tryEnd(ending: Ending): void {
     const body = this.#body;
     this.leave();
+    this.#profiling.end();
     this.#clock.stop();
     this.#serial.flush();
     this.#serial.forgetPanic();

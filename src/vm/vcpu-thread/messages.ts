@@ -9,7 +9,7 @@ import type { IoChannel, LayerFile, SharedImage } from '../../disk/index.ts';
 import type { ArenaMap } from '../../layout/arena.ts';
 import type { StoreSetup } from '../../page-store/index.ts';
 import type { TranslatorChannel } from '../translator-thread/channel.ts';
-import type { TranslationSettings, VmState } from '../types.ts';
+import type { TranslationSettings, VmProfile, VmState } from '../types.ts';
 
 /** Bytes of one port and direction that may be on their way unacknowledged. */
 export const PORT_WINDOW = 256 * 1024;
@@ -48,6 +48,8 @@ export type ToThread =
   /** The consumer on the main thread has taken this many bytes of the port's output. */
   | { readonly kind: 'consumed'; readonly vm: number; readonly port: number; readonly bytes: number }
   | { readonly kind: 'resize'; readonly vm: number; readonly columns: number; readonly rows: number }
+  /** Look at what the machine executes, from now on or no longer; answered by a `profile` when it ends. */
+  | { readonly kind: 'profile'; readonly vm: number; readonly on: boolean }
   | { readonly kind: 'close' };
 
 export interface WireError {
@@ -72,6 +74,8 @@ export type FromThread =
   /** The guest's queue has taken this many bytes of the port's input. */
   | { readonly kind: 'accepted'; readonly vm: number; readonly port: number; readonly bytes: number }
   | { readonly kind: 'log'; readonly vm: number; readonly bytes: Uint8Array }
+  /** What was seen; null: the machine is off. */
+  | { readonly kind: 'profile'; readonly vm: number; readonly profile: VmProfile | null }
   | { readonly kind: 'closed' };
 
 /** What a vCPU thread is started with. */

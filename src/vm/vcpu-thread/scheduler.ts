@@ -239,6 +239,8 @@ export class Scheduler {
     if (!machine) return;
     const { ports } = machine;
     switch (message.kind) {
+      case 'profile':
+        return machine.profile(message.on);
       case 'open-port':
         return ports.open(message.port);
       case 'close-port':
