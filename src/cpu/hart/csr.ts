@@ -36,6 +36,8 @@ export const EFFECT_MODE = 2;
 export const EFFECT_ADDRESS_SPACE = 4;
 /** satp changed, its mode included. */
 export const EFFECT_PAGING = 8;
+/** stimecmp was written. */
+export const EFFECT_TIMER = 16;
 
 const TWO_32 = 0x1_0000_0000;
 
@@ -171,7 +173,7 @@ export class CsrFile {
         return true;
       case CSR.STIMECMP:
         this.setTimer(low, high);
-        this.effects = EFFECT_INTERRUPTS;
+        this.effects = EFFECT_TIMER;
         return true;
       case CSR.STVEC:
         // Modes 2 and 3 are reserved: such a write changes nothing.

@@ -1,6 +1,7 @@
 /** Small programs in S- and U-mode on a whole hart: traps, interrupts, fences, and what ends a run. */
 import { describe, expect, it } from 'vitest';
 import { RAM_BASE } from '../../layout/machine.ts';
+import { encode } from '../instructions/encode-for-tests.ts';
 import { asm } from './assembly-for-tests.ts';
 import { CAUSE } from './cause.ts';
 import { CSR } from './csr-numbers.ts';
@@ -75,6 +76,29 @@ describe('running', () => {
     m.hart.run(100);
     expect(x(m, A0)).toBe(77n);
     expect(m.hart.counters.straddles).toBe(1);
+  });
+
+  it('asks what crosses a page end only once, until the next page begins otherwise', async () => {
+    const end = RAM_BASE + 0x3000;
+    const m = await start([...li(T0, end - 2), ...li(T1, 50), asm.jalr(0, T0, 0)]);
+    const putAll = (word: number): void => {
+      const loop = [asm.addi(T1, T1, -1), encode('bne', { rs1: T1, rs2: 0, imm: -8 })];
+      const halves = [word, ...loop].flatMap((w) => [w & 0xffff, (w >>> 16) & 0xffff]);
+      m.pages.put(end - 4, (halves[0] as number) << 16);
+      const rest = [...halves.slice(1), 0xa001]; // then c.j .
+      for (let i = 0; i < rest.length; i += 2) m.pages.put(end + 2 * i, (rest[i] as number) | ((rest[i + 1] ?? 0) << 16));
+    };
+    putAll(asm.addi(A0, A0, 77));
+    m.hart.run(1000);
+    expect([x(m, A0), x(m, T1)]).toEqual([50n * 77n, 0n]);
+    expect(m.hart.counters.straddles).toBe(1);
+    // Another immediate: its high half is in the next page.
+    putAll(asm.addi(A0, A0, 33));
+    m.thread.registers.set(T1, 10, 0);
+    m.thread.registers.setPc((end - 2) | 0, 0);
+    m.hart.run(1000);
+    expect(x(m, A0)).toBe(50n * 77n + 330n);
+    expect(m.hart.counters.straddles).toBe(2);
   });
 
   it('sees code that it wrote, after fence.i', async () => {

@@ -10,7 +10,15 @@ import type { GuestPages, MmioBus } from '../guest-pages.ts';
 import { EXIT, isBudget } from '../interpreter/boundary.ts';
 import { CAUSE, INTERRUPT } from './cause.ts';
 import { type HartCounters, newCounters } from './counters.ts';
-import { CsrFile, EFFECT_ADDRESS_SPACE, EFFECT_INTERRUPTS, EFFECT_MODE, EFFECT_PAGING, type GuestClock } from './csr.ts';
+import {
+  CsrFile,
+  EFFECT_ADDRESS_SPACE,
+  EFFECT_INTERRUPTS,
+  EFFECT_MODE,
+  EFFECT_PAGING,
+  EFFECT_TIMER,
+  type GuestClock,
+} from './csr.ts';
 import { ENVCFG_CBZE, STATUS_MXR, STATUS_SIE, STATUS_SUM } from './csr-numbers.ts';
 import { type HartProfile, HartProfiler } from './profile.ts';
 import { type DebugConsole, Sbi } from './sbi.ts';
@@ -22,6 +30,10 @@ export interface HartServices {
   readonly clock: GuestClock;
   readonly console: DebugConsole;
 }
+
+/** Of what was to do between two runs of the interpreter: the next one may begin at once. */
+const GO_ON = 'go on';
+type Outcome = RunResult | null | typeof GO_ON;
 
 export type RunResult = 'budget' | 'idle' | 'wait' | 'leave-requested' | 'shutdown' | 'reboot' | 'stuck';
 
@@ -51,6 +63,8 @@ export class Hart {
   #leaveRequested = false;
   /** Something outside changed while an access to a device was on: look for it as soon as that is done. */
   #attention = false;
+  /** It was when the slice began. */
+  #timerIsDue = false;
   /** For 'stuck': how often in a row the vector trapped at its first instruction. */
   #vectorTraps = 0;
   #vectorRetired = -1;
@@ -136,7 +150,7 @@ export class Hart {
 
   run(maxInstructions: number): RunResult {
     assert(this.#entered, 'a hart runs only when entered');
-    const { registers, interpreter } = this.#thread;
+    const { registers } = this.#thread;
     let left = Math.min(maxInstructions, LONGEST_RUN);
     const longest = this.#thread.translates ? SAMPLED_RUN : LONGEST_RUN;
     const profiler = this.#profiler;
@@ -156,20 +170,41 @@ export class Hart {
       const budget = this.#sliceBudget(Math.min(left, longest, profiler === null ? longest : profiler.sampleIn));
       registers.budget = budget;
       this.#csrs.sliceBudget = budget;
-      let code = interpreter.run();
-      while (code === EXIT.STRADDLE) code = this.#straddle();
-      const ran = budget - registers.budget;
-      this.#retire(ran);
-      this.counters.exits[code]++;
-      profiler?.ran(ran, code, this.state.user);
-      // Each turn costs at least one, so that a guest that only traps comes to the end of its slice, too.
-      left -= ran > 0 ? ran : 1;
-      if (!isBudget(code)) {
-        const result = this.#exit(code);
-        if (result !== null) return result;
-      } else if (this.#thread.translates) this.#thread.sample(registers.pcLow, registers.pcHigh);
+      const result = this.#slice();
+      left -= Math.max(1, budget - registers.budget);
+      if (result !== null) return result;
     }
     return 'budget';
+  }
+
+  /** Runs until the budget is used up, or there may be an interrupt to take, or with a result for `run`. */
+  #slice(): RunResult | null {
+    const { registers, interpreter } = this.#thread;
+    for (;;) {
+      let code = interpreter.run();
+      while (code === EXIT.STRADDLE) code = this.#straddle();
+      const ran = this.#csrs.sliceBudget - registers.budget;
+      this.#retire(ran);
+      this.counters.exits[code]++;
+      this.#profiler?.ran(ran, code, this.state.user);
+      if (isBudget(code)) {
+        if (this.#thread.translates) this.#thread.sample(registers.pcLow, registers.pcHigh);
+        return null;
+      }
+      const result = this.#exit(code);
+      if (result !== GO_ON) return result;
+      if (this.#attention || this.#mayBeInterrupted()) return null;
+      // Each turn costs at least one, so that a guest that only traps comes to the end of its slice, too.
+      if (ran === 0) this.#csrs.sliceBudget = --registers.budget;
+      if (registers.budget < 0) return null;
+    }
+  }
+
+  /** The slice ends before the timer interrupt that was not due when it began; of others there may be one now. */
+  #mayBeInterrupted(): boolean {
+    const { user, status, softwarePending, externalPending } = this.state;
+    if (!user && (status & STATUS_SIE) === 0) return false;
+    return softwarePending || externalPending || this.#timerIsDue;
   }
 
   // --- what it executes, while somebody looks ---
@@ -195,8 +230,10 @@ export class Hart {
   // --- the parts of a run ---
 
   #sliceBudget(left: number): number {
+    this.#timerIsDue = false;
     if ((this.state.interruptEnable & (1 << INTERRUPT.TIMER)) === 0) return left;
     const ticks = this.#csrs.timerDeadline - this.#clock.now();
+    this.#timerIsDue = ticks <= 0;
     // A timer that is pending already waits for the guest to enable interrupts, and that ends the slice.
     if (ticks <= 0 || ticks > TICKS_WATCHED) return left;
     return Math.min(left, Math.max(SHORTEST_SLICE, Math.ceil(ticks) * INSTRUCTIONS_PER_TICK));
@@ -208,8 +245,8 @@ export class Hart {
     this.#csrs.sliceBudget = this.#thread.registers.budget;
   }
 
-  /** What the interpreter came back for. A result ends the run. */
-  #exit(code: number): RunResult | null {
+  /** Does what the interpreter came back for. Null: interrupts are to be looked at; what is neither that nor GO_ON ends the run. */
+  #exit(code: number): Outcome {
     const { mmu, registers } = this.#thread;
     switch (code) {
       case EXIT.TRAP:
@@ -238,16 +275,16 @@ export class Hart {
     this.counters.instructions++;
   }
 
-  #sret(): RunResult | null {
+  #sret(): Outcome {
     if (this.state.user) return this.#illegal();
     returnFromTrap(this.state, this.#thread.registers);
     this.#setMode();
     this.#retire1();
-    return null;
+    return GO_ON;
   }
 
   /** U-mode may not wait, as if mstatus.TW had been set with no time allowed. */
-  #waitForInterrupt(): RunResult | null {
+  #waitForInterrupt(): Outcome {
     if (this.state.user) return this.#illegal();
     this.#thread.registers.advancePc(4);
     this.#retire1();
@@ -266,7 +303,7 @@ export class Hart {
   // --- traps ---
 
   /** stval is the instruction: 32 bits, or 16 for a compressed one. */
-  #illegal(): RunResult | null {
+  #illegal(): Outcome {
     const { mmu, registers } = this.#thread;
     const code = this.#thread.readInstruction(registers.pcLow, registers.pcHigh);
     if (code === EXIT.WAIT) return 'wait';
@@ -274,18 +311,18 @@ export class Hart {
     return this.#exception(CAUSE.ILLEGAL, this.#thread.instruction, 0);
   }
 
-  #exception(cause: number, valueLow: number, valueHigh: number): RunResult | null {
+  #exception(cause: number, valueLow: number, valueHigh: number): Outcome {
     this.counters.exceptions++;
     this.counters.exceptionsByCause[cause]++;
     const { registers } = this.#thread;
     const pcLow = registers.pcLow;
     const pcHigh = registers.pcHigh;
     this.#trap(cause, false, valueLow, valueHigh);
-    if (registers.pcLow !== pcLow || registers.pcHigh !== pcHigh) return null;
+    if (registers.pcLow !== pcLow || registers.pcHigh !== pcHigh) return GO_ON;
     // The vector's own first instruction traps. If it does so again at once, nothing will ever change.
     this.#vectorTraps = this.state.retired === this.#vectorRetired ? this.#vectorTraps + 1 : 1;
     this.#vectorRetired = this.state.retired;
-    if (this.#vectorTraps < 3) return null;
+    if (this.#vectorTraps < 3) return GO_ON;
     this.#vectorTraps = 0;
     this.stuckReport = `The guest's trap handler at ${hex(pcHigh, pcLow)} traps itself (cause ${cause}, value ${hex(valueHigh, valueLow)}).`;
     return 'stuck';
@@ -302,7 +339,7 @@ export class Hart {
     this.counters.straddles++;
     const code = this.#thread.readInstruction(registers.pcLow, registers.pcHigh);
     if (code !== 0) return code;
-    this.#thread.decodeStraddling();
+    this.#thread.decodeStraddling(registers.pcLow, registers.pcHigh);
     return interpreter.runStraddling();
   }
 
@@ -360,6 +397,8 @@ export class Hart {
       else this.#thread.mmu.tlb.dropAddressSpace();
       return EXIT.LEAVE;
     }
+    // A slice is as long as the timer allows.
+    if ((effects & EFFECT_TIMER) !== 0) return EXIT.LEAVE;
     return (effects & EFFECT_INTERRUPTS) !== 0 && this.#deliverable() !== 0 ? EXIT.LEAVE : 0;
   }
 

@@ -229,8 +229,11 @@ export class HartThread {
     return 0;
   }
 
-  /** Makes `instruction` ready for `Interpreter.runStraddling`. */
-  decodeStraddling(): void {
+  /** Makes `instruction`, which is at this address, ready for `Interpreter.runStraddling`, and for the interpreter itself the next time. */
+  decodeStraddling(pcLow: number, pcHigh: number): void {
     this.#predecoder.decodeStraddling(this.instruction, this.#block + STRADDLE_SLOTS);
+    const { tlb, fetchTable } = this.mmu;
+    if (tlb.frameOf(fetchTable, pcLow, pcHigh) < 0) return;
+    this.#predecoder.rememberStraddling(this.instruction, tlb.decodedPageOf(fetchTable, pcLow));
   }
 }

@@ -182,7 +182,7 @@ export class DecodeCache {
     const isZero = index >= this.#untouchedFrom;
     if (isZero) this.#untouchedFrom = index + 1;
     if (!isZero) this.observer?.pageEnds(this.#addressOf(index));
-    this.#predecoder.clear(this.#addressOf(index), isZero);
+    this.#predecoder.clear(this.#addressOf(index), isZero, frame * PAGE_BYTES);
     this.observer?.pageBegins(this.#addressOf(index), frame, this.domain, hash);
     return index;
   }

@@ -9,7 +9,7 @@
  * a million instructions: V8 cannot replace a running function by its optimised version.
  */
 
-import { SLOT_SIZE } from '../../layout/micro-op.ts';
+import { FIRST_HALFWORD, SLOT_SIZE, SLOTS_PER_PAGE, STRADDLING } from '../../layout/micro-op.ts';
 import { BUDGET, FETCH_TLB, RAN_OUT_AT, REG_PC, STRADDLE_SLOTS } from '../../layout/thread-block.ts';
 import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Label, type Local, Mod } from '../../wasm/index.ts';
 import { addFloatFunctions } from '../float/functions.ts';
@@ -91,6 +91,8 @@ class RunLoop implements Loop {
   readonly #target: Local<'i64'>;
   readonly #fetchTlb: Local<'i32'>;
   readonly #entry: Local<'i32'>;
+  /** Of the operations whose handlers come behind the code that is being written. */
+  readonly #labels: Label[] = [];
   #top: Label | undefined;
   #far: Label | undefined;
   #exitAtSlot: Label | undefined;
@@ -153,7 +155,7 @@ class RunLoop implements Loop {
   /** A nest of blocks, one for each operation: leaving the block of operation i arrives at its handler. */
   #dispatch(operations: OperationSet, emit: MicroOpEmit): void {
     const { f } = this;
-    const labels: Label[] = [];
+    const labels = this.#labels;
     const nest = (operation: number): void => {
       if (operation < 0) {
         f.brTable(i32.load16_u(this.p), labels, labels[ILLEGAL]);
@@ -187,9 +189,11 @@ class RunLoop implements Loop {
         this.next();
         break;
       case ILLEGAL:
-      case STRADDLE:
-        f.set(emit.code, operation === ILLEGAL ? EXIT.ILLEGAL : EXIT.STRADDLE);
+        f.set(emit.code, EXIT.ILLEGAL);
         this.exit();
+        break;
+      case STRADDLE:
+        this.#straddle(emit.code);
         break;
       default: {
         const handler = operations.handler(operation);
@@ -211,6 +215,25 @@ class RunLoop implements Loop {
     f.set(code, call(this.#system.decode, this.p, ...halves(this.#target)));
     f.brIf(open(this.#exitAtSlot), code, 'unlikely');
     this.next();
+  }
+
+  /** An instruction in the last slot that ends in the next page: if it was decoded with what is there now, straight to its handler. */
+  #straddle(code: Local<'i32'>): void {
+    const { f, p } = this;
+    f.block((unknown) => {
+      f.set(this.#target, i64.add(this.#pc, 2));
+      f.set(this.#entry, tlbEntry(this.#fetchTlb, this.#target));
+      f.brIf(unknown, this.#fetchMisses(), 'unlikely');
+      f.set(code, i32.load(p, STRADDLING - (SLOTS_PER_PAGE - 1) * SLOT_SIZE));
+      const halfword = i32.load(i32.load(this.#entry, ADDEND), FIRST_HALFWORD);
+      f.brIf(unknown, i32.ne(i32.and(code, 0xffff), halfword), 'unlikely');
+      f.set(this.#entry, i32.shr_u(code, 16));
+      f.set(code, 0);
+      const known = this.#labels.map((label, operation) => (operation <= REGION ? unknown : label));
+      f.brTable(this.#entry, known, unknown);
+    });
+    f.set(code, EXIT.STRADDLE);
+    this.exit();
   }
 
   /** The region has put registers, PC and budget into the thread block, and may have written CSRs. */

@@ -5,7 +5,7 @@
  * All views are Int32Array: the arena may be larger than what byte views reach fast. Slots are in a decoded page
  * (layout/micro-op.ts); micro-op-emit.ts describes their fields.
  */
-import { SLOT_SIZE, SLOTS_PER_PAGE } from '../../layout/micro-op.ts';
+import { SLOT_SIZE, SLOTS_PER_PAGE, STRADDLING } from '../../layout/micro-op.ts';
 import { decode, type Instruction } from '../instructions/decode.ts';
 import { INSTRUCTIONS } from '../instructions/table.ts';
 import { TRAITS } from '../instructions/traits.ts';
@@ -13,6 +13,7 @@ import { CROSS, ILLEGAL, type OperationSet, STRADDLE, UNDECODED } from './operat
 
 const PAGE_BYTES = 4096;
 const COMPRESSED_ENCODINGS = 65536;
+const LAST_SLOT = (SLOTS_PER_PAGE - 1) * SLOT_SIZE;
 
 export class Predecoder {
   readonly #words: Int32Array;
@@ -51,6 +52,7 @@ export class Predecoder {
     }
     if (!isCompressed && at + 4 > PAGE_BYTES) {
       this.#put(slot, STRADDLE, 0, 0, 0);
+      this.#words[(slot + STRADDLING - LAST_SLOT) >>> 2] = 0;
       return 0;
     }
     const instruction = decode(isCompressed ? halfword : halfword | (this.#halfword(codeAddress + at + 2) << 16));
@@ -66,11 +68,19 @@ export class Predecoder {
     this.#put(slot + 2 * SLOT_SIZE, CROSS, 0, 0, 0);
   }
 
-  /** Readies a page for use: no slot is decoded, and running off the end leads to the next page. */
-  clear(decodedPage: number, isZero: boolean): void {
+  /** Keeps the instruction that begins in the page's last slot, with its operands there, for when the next page's first halfword is the same. */
+  rememberStraddling(word: number, decodedPage: number): void {
+    const slot = (decodedPage + LAST_SLOT) >>> 2;
+    this.#encode(decodedPage + LAST_SLOT, decode(word), undefined);
+    this.#words[(decodedPage + STRADDLING) >>> 2] = (word >>> 16) | (this.#words[slot] << 16);
+    this.#words[slot] = (this.#words[slot] & ~0xffff) | STRADDLE;
+  }
+
+  /** Readies a page for the code at this address: no slot is decoded, and running off the end leads to the next page. */
+  clear(decodedPage: number, isZero: boolean, codeAddress: number): void {
     const end = decodedPage + SLOTS_PER_PAGE * SLOT_SIZE;
     if (!isZero) this.#words.fill(0, decodedPage >>> 2, end >>> 2);
-    this.#put(end, CROSS, 0, 0, 0);
+    this.#put(end, CROSS, 0, 0, this.#halfword(codeAddress));
     this.#put(end + SLOT_SIZE, CROSS, 0, 0, 0);
   }
 
