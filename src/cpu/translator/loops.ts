@@ -17,7 +17,7 @@ export function findLoops(flow: Flow): ReadonlyMap<number, Loop> {
   const loopOf = new Map<number, Loop>();
   for (const head of flow.order) {
     if (loopOf.has(head)) continue;
-    const blocks = bodyOf(flow, head);
+    const blocks = bodyOf(flow, head, edgesBack(flow, head));
     if (blocks.size === 0 || [...blocks].some((at) => asksTheHart(flow.blocks.get(at) as Block))) continue;
     const loop = { head, blocks };
     for (const at of blocks) loopOf.set(at, loop);
@@ -25,9 +25,23 @@ export function findLoops(flow: Flow): ReadonlyMap<number, Loop> {
   return loopOf;
 }
 
-/** All that can come back to the head without passing it; nothing, if no edge leads back to it. */
-function bodyOf(flow: Flow, head: number): Set<number> {
-  const back = (flow.predecessors.get(head) as readonly number[]).filter((from) => isBack(flow, from, head));
+/**
+ * Edges back to the same head may be of two loops, one inside the other: where an inner loop is what a region was made for, its head is the head of the
+ * loops around it, too. Gives the blocks that the inner one's edges come from; nothing, if there is only one.
+ */
+export function innerEdges(flow: Flow, head: number): ReadonlySet<number> {
+  const back = edgesBack(flow, head);
+  const bodies = back.map((from) => ({ from, body: bodyOf(flow, head, [from]) }));
+  const smallest = bodies.reduce((a, b) => (b.body.size < a.body.size ? b : a), bodies[0] as (typeof bodies)[0]);
+  const inner = bodies.filter(({ from }) => smallest.body.has(from));
+  return new Set(inner.length < back.length ? inner.map(({ from }) => from) : []);
+}
+
+const edgesBack = (flow: Flow, head: number): number[] =>
+  (flow.predecessors.get(head) as readonly number[]).filter((from) => isBack(flow, from, head));
+
+/** All that can come back to the head by these edges without passing it. */
+function bodyOf(flow: Flow, head: number, back: readonly number[]): Set<number> {
   const body = new Set(back);
   for (const at of body) {
     if (at === head) continue;

@@ -13,7 +13,7 @@ import { tlbEntry } from '../instructions/memory-emit.ts';
 import { EXIT, REGION_PARAMS, REGION_RESULT } from '../interpreter/boundary.ts';
 import { REGION } from '../interpreter/operations.ts';
 import { type Block, type Flow, isBack, type Placed } from './blocks.ts';
-import { findLoops, type Loop } from './loops.ts';
+import { findLoops, innerEdges, type Loop } from './loops.ts';
 import { type Functions, RegionEmit, type RegionFrame, type RegionImports } from './region-emit.ts';
 import { RegionRegisters } from './registers.ts';
 
@@ -48,6 +48,8 @@ class Region implements RegionFrame {
   readonly #emit: RegionEmit;
   /** Of blocks that are open as a loop, or that come behind a block that is open. */
   readonly #labels = new Map<number, Label>();
+  /** Of the inner one of two loops with the same head, by head and by where the edge back comes from. */
+  readonly #innerLabels = new Map<number, ReadonlyMap<number, Label>>();
   /** Where a loop is left for what is outside of the region. */
   readonly #outOf = new Map<Loop, Label>();
   #out: Label | undefined;
@@ -107,9 +109,15 @@ class Region implements RegionFrame {
   }
 
   #repeated(at: number, behind: readonly number[]): void {
+    const inner = innerEdges(this.#flow, at);
     this.#fn.loop((label) => {
       this.#labels.set(at, label);
-      this.#within(at, behind);
+      if (inner.size === 0) return this.#within(at, behind);
+      this.#fn.loop((innerLabel) => {
+        this.#innerLabels.set(at, new Map([...inner].map((from) => [from, innerLabel])));
+        this.#within(at, behind);
+      });
+      this.#fn.unreachable();
     });
     this.#fn.unreachable();
   }
@@ -146,7 +154,8 @@ class Region implements RegionFrame {
     if (loop && !loop.blocks.has(to)) this.#registers.leaveLoop(loop);
     if (isBack(this.#flow, from.at, to)) {
       this.#fn.if(i64.lt_s(this.#budget, 0), () => this.#exitTo(from, i64.add(this.#page, to)), undefined, 'unlikely');
-      this.#fn.br(this.#labels.get(to) as Label);
+      const inner = this.#innerLabels.get(to)?.get(from.at);
+      this.#fn.br(inner ?? (this.#labels.get(to) as Label));
     } else if (this.#isMerge(to)) this.#fn.br(this.#labels.get(to) as Label);
     else this.#tree(to);
   }
