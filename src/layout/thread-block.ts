@@ -24,6 +24,14 @@ export const REGISTER_BYTES = 0x240;
 /** i64: an address in the page that was running when the budget ran out. No register: it holds from a BUDGET exit to the next run. */
 export const RAN_OUT_AT = 0x240;
 
+/**
+ * Pages that accesses in a loop of translated code were in last: i64 address, or NO_PAGE; i32 addend, as in the TLB; 4 bytes unused. Of a loop, from its
+ * begin until it is left.
+ */
+export const LAST_PAGES = 0x280;
+export const LAST_PAGE_SIZE = 16;
+export const LAST_PAGES_MAX = 8;
+
 /** Scratch µops for the one instruction that crosses a page end: two slots and a sentinel. */
 export const STRADDLE_SLOTS = 0x800;
 

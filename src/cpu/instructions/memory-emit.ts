@@ -7,6 +7,8 @@
  */
 import {
   DATA_TLB,
+  LAST_PAGE_SIZE,
+  LAST_PAGES,
   RESERVATION_ADDRESS,
   RESERVATION_VALUE,
   SCRATCH,
@@ -49,11 +51,6 @@ export const tlbEntry = (table: I32, va: I64): I32 =>
 /** An address as the imports take it: low half, high half. */
 export const halves = (va: I64): [I32, I32] => [i32.wrap(va), i32.wrap(i64.shr_u(va, 32))];
 
-/** A page that was found in the TLB, in locals: its address, or NO_PAGE, and the TLB's addend. */
-export interface PageCache {
-  readonly page: Local<'i64'>;
-  readonly addend: Local<'i32'>;
-}
 /** No address of a page. */
 const NO_PAGE = -1;
 
@@ -108,15 +105,18 @@ export abstract class MemoryEmit {
     this.f.set(this.#dataTlb, i32.load(this.base, this.block + DATA_TLB));
   }
 
-  /** Where the instruction's access looks before the TLB, if anywhere. Whatever may drop grants is followed by `forgetPages`. */
-  protected pageCache(_table: number): PageCache | undefined {
+  /** Which of LAST_PAGES the instruction's access looks in before the TLB, if any. */
+  protected lastPage(): number | undefined {
     return undefined;
   }
-  /** After each call of an import that comes back. */
+  /** Comes after each call of an import that comes back: it may have dropped grants. */
   protected forgetPages(): void {}
 
-  protected forget({ page }: PageCache): void {
-    this.f.set(page, NO_PAGE);
+  protected forgetPage(number: number): void {
+    this.f.store(i64.store, this.base, NO_PAGE, this.#lastPageAt(number));
+  }
+  #lastPageAt(number: number): number {
+    return this.block + LAST_PAGES + number * LAST_PAGE_SIZE;
   }
 
   load(op: LoadOp<'i64'>, address: I64): I64 {
@@ -144,12 +144,13 @@ export abstract class MemoryEmit {
   /** `fast` gets the bytes' address in the arena if the page is in the cache or in the TLB; else all is done by `slow`. */
   #access(table: number, va: I64, size: number, slow: () => void, fast: (host: I32) => void): void {
     const { f } = this;
-    const cache = this.pageCache(table);
-    if (!cache) {
+    const number = this.lastPage();
+    if (number === undefined) {
       const entry = this.let(tlbEntry(this.#dataTlb, va));
       f.if(misses(entry, table, va, size), slow, () => fast(hostAddress(entry, table, va)), 'unlikely');
       return;
     }
+    const last = this.#lastPageAt(number);
     f.block((done) => {
       const look = (): void => {
         const entry = this.let(tlbEntry(this.#dataTlb, va));
@@ -158,12 +159,12 @@ export abstract class MemoryEmit {
           f.br(done);
         };
         f.if(misses(entry, table, va, size), miss, undefined, 'unlikely');
-        f.set(cache.page, i64.load(entry, table));
-        f.set(cache.addend, i32.load(entry, table + ADDEND));
+        f.store(i64.store, this.base, i64.load(entry, table), last);
+        f.store(i32.store, this.base, i32.load(entry, table + ADDEND), last + ADDEND);
       };
       // The low bits stay in the comparison: what is misaligned may cross the page's end.
-      f.if(i64.ne(i64.and(va, PAGE_MASK | (size - 1)), cache.page), look, undefined, 'unlikely');
-      fast(i32.add(i32.wrap(va), cache.addend));
+      f.if(i64.ne(i64.load(this.base, last), i64.and(va, PAGE_MASK | (size - 1))), look, undefined, 'unlikely');
+      fast(i32.add(i32.wrap(va), i32.load(this.base, last + ADDEND)));
     });
   }
 

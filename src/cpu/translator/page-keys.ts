@@ -1,15 +1,14 @@
 /**
- * Which accesses of a loop look in a cache of one page before the TLB (`PageCache`): those by one base register and of one kind have one
+ * Which accesses of a loop look at the page that they were in last before the TLB (LAST_PAGES): those by one base register and of one kind
  * together, as they are mostly in one page.
  *
- * A wrong guess costs a mispredicted branch, so a register that goes on by large steps, or that follows pointers, has none.
+ * A wrong guess costs a mispredicted branch, so a register that goes on by large steps, or that follows pointers, is left out.
  */
+import { LAST_PAGES_MAX } from '../../layout/thread-block.ts';
 import { TRAITS } from '../instructions/traits.ts';
 import type { Block, Flow, Placed } from './blocks.ts';
 import type { Loop } from './loops.ts';
 
-/** Caches of a loop; each is two locals. */
-const PAGES_MAX = 8;
 /** Bytes: with smaller steps a page lasts for many. */
 const SMALL_STEP = 128;
 
@@ -30,7 +29,7 @@ export function pagesWorthKeeping(loop: Loop, { blocks }: Flow): string[] {
     const key = pageKey(instruction);
     if (key !== undefined && !leaps(writers.get(instruction.rs1) ?? [])) sites.set(key, (sites.get(key) ?? 0) + 1);
   }
-  const most = [...sites].sort(([, a], [, b]) => b - a).slice(0, PAGES_MAX);
+  const most = [...sites].sort(([, a], [, b]) => b - a).slice(0, LAST_PAGES_MAX);
   return most.map(([key]) => key);
 }
 

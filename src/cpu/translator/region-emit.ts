@@ -11,7 +11,7 @@ import { FLAG, isOrdinary } from '../float/rounding.ts';
 import { FS_DIRTY } from '../hart/csr-numbers.ts';
 import { ROUNDING_MODE_DYNAMIC, ROUNDING_MODE_MAX } from '../instructions/decode.ts';
 import type { Arithmetic, Emit, WideMultiply } from '../instructions/emit.ts';
-import { halves, MemoryEmit, type PageCache } from '../instructions/memory-emit.ts';
+import { halves, MemoryEmit } from '../instructions/memory-emit.ts';
 import { INSTRUCTIONS } from '../instructions/table.ts';
 import { EXIT } from '../interpreter/boundary.ts';
 import type { Flow, Placed } from './blocks.ts';
@@ -65,10 +65,9 @@ export class RegionEmit extends MemoryEmit implements Emit {
   readonly #dynamic: Local<'i32'>;
   #instruction: Placed | undefined;
   #retired = 0;
-  /** The caches of pages of each loop, by `pageKey`, and those of the loop that the block is in. */
-  readonly #pagesOf = new Map<Loop, ReadonlyMap<string, PageCache>>();
-  #pages: ReadonlyMap<string, PageCache> | undefined;
-  readonly #pageLocals: PageCache[] = [];
+  /** The last pages of each loop, by `pageKey`, and those of the loop that the block is in. */
+  readonly #pagesOf = new Map<Loop, ReadonlyMap<string, number>>();
+  #pages: ReadonlyMap<string, number> | undefined;
   /** What the block has seen to already: that there is floating point, that FS is dirty, that the dynamic rounding mode is in its local. */
   #floatIsOn = false;
   #floatIsDirty = false;
@@ -99,19 +98,16 @@ export class RegionEmit extends MemoryEmit implements Emit {
 
   /** A loop begins: the page that its accesses by one register were in last is kept as long as it goes round. */
   enterLoop(loop: Loop, flow: Flow): void {
-    const pages = pagesWorthKeeping(loop, flow).map((key, i): [string, PageCache] => {
-      this.#pageLocals[i] ??= { page: this.f.local('i64'), addend: this.f.local('i32') };
-      return [key, this.#pageLocals[i]];
-    });
-    this.#pagesOf.set(loop, new Map(pages));
-    for (const [, cache] of pages) this.forget(cache);
+    const keys = pagesWorthKeeping(loop, flow);
+    this.#pagesOf.set(loop, new Map(keys.map((key, i) => [key, i])));
+    for (const i of keys.keys()) this.forgetPage(i);
   }
 
-  protected override pageCache(): PageCache | undefined {
+  protected override lastPage(): number | undefined {
     return this.#pages?.get(pageKey(this.#current) ?? '');
   }
   protected override forgetPages(): void {
-    for (const cache of this.#pages?.values() ?? []) this.forget(cache);
+    for (const number of this.#pages?.values() ?? []) this.forgetPage(number);
   }
 
   /** From here on nothing is known. */
