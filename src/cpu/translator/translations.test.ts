@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { FlatMachine } from '../../../test/oracle/flat-machine.ts';
 import { encode } from '../instructions/encode-for-tests.ts';
+import type { TranslationStatistics } from './statistics.ts';
 import type { Translations } from './translations.ts';
 
 const BASE = 0x10000;
@@ -21,7 +22,7 @@ beforeEach(async () => {
   await open('all');
   plain = await FlatMachine.create({ base: BASE, bytes: SIZE, translate: false });
 });
-const translations = (): Translations => machine.translations as Translations;
+const statistics = (): TranslationStatistics => (machine.translations as Translations).statistics;
 
 function run(on: FlatMachine, pc: number, budget?: number): string {
   on.pc = BigInt(pc);
@@ -46,7 +47,7 @@ describe('a region', () => {
     machine.x[A1] = 1000n;
     expect(run(machine, BASE)).toBe('ECALL');
     expect([machine.x[A0], machine.pc, machine.retired]).toEqual([500500n, BigInt(BASE + 12), 3000]);
-    expect(translations().regions).toBeGreaterThan(0);
+    expect(statistics().get('regions')).toBeGreaterThan(0);
   });
 
   it('comes back when the budget is used up, at an edge back, and goes on from there', () => {
@@ -129,7 +130,7 @@ describe('where a region is entered', () => {
     };
     go();
     machine.translateAt(BASE + 4);
-    expect(translations().regions).toBe(1);
+    expect(statistics().get('regions')).toBe(1);
     go();
     machine.translateAt(BASE);
     go();
@@ -139,7 +140,7 @@ describe('where a region is entered', () => {
     machine.writeCode(BASE, SUM);
     machine.x[A1] = 4n;
     run(machine, BASE);
-    const { regions } = translations();
+    const regions = statistics().get('regions');
     // Other code in its place.
     machine.writeCode(BASE, [addi(A0, 0, 77), ECALL]);
     run(machine, BASE);
@@ -149,8 +150,8 @@ describe('where a region is entered', () => {
     machine.x[A1] = 4n;
     run(machine, BASE);
     expect(machine.x[A0]).toBe(10n);
-    expect(translations().putBack).toBeGreaterThan(0);
-    expect(translations().regions).toBeGreaterThanOrEqual(regions);
+    expect(statistics().get('putBack')).toBeGreaterThan(0);
+    expect(statistics().get('regions')).toBeGreaterThanOrEqual(regions);
   });
 
   it('code that writes code, and fences, runs what it wrote', () => {
@@ -184,9 +185,49 @@ describe('more regions than there may be', () => {
         machine.x[A0] = 100n;
         run(machine, BASE + i * PAGE);
         expect(machine.x[A0]).toBe(BigInt(100 + i));
-        expect(translations().bytes).toBeLessThanOrEqual(3000);
+        expect(statistics().get('bytes')).toBeLessThanOrEqual(3000);
       }
     }
-    expect(translations().evicted).toBeGreaterThan(0);
+    expect(statistics().get('evicted')).toBeGreaterThan(0);
+  });
+});
+
+describe('what is counted', () => {
+  it('guest code and WebAssembly of the regions that can be entered', async () => {
+    await open('asked');
+    machine.writeCode(BASE, SUM);
+    machine.x[A1] = 4n;
+    run(machine, BASE);
+    machine.translateAt(BASE);
+    expect(statistics().get('codeBytes')).toBe(12);
+    expect(statistics().get('bytes')).toBeGreaterThan(12);
+    expect([statistics().get('asked'), statistics().get('answered'), statistics().get('modules')]).toEqual([1, 1, 1]);
+  });
+
+  it('a machine that comes to a page has what was made for another one, and is counted once', async () => {
+    await open('asked');
+    const translations = machine.translations as Translations;
+    machine.writeCode(BASE, SUM);
+    machine.writeCode(BASE + PAGE, SUM);
+    translations.vm = 1;
+    machine.translateAt(BASE);
+    expect(statistics().get('inherited')).toBe(0);
+    translations.vm = 2;
+    machine.translateAt(BASE + PAGE);
+    machine.translateAt(BASE + PAGE);
+    expect([statistics().get('inherited'), statistics().get('asked'), statistics().get('known')]).toEqual([1, 1, 0]);
+  });
+
+  it('a time in which something was done', async () => {
+    await open('asked');
+    const translations = machine.translations as Translations;
+    translations.workEnds(performance.now() - 5);
+    expect(statistics().get('intervals')).toBe(0);
+    machine.writeCode(BASE, SUM);
+    machine.translateAt(BASE);
+    translations.workEnds(performance.now() - 5);
+    translations.workEnds(performance.now() - 5);
+    expect(statistics().get('intervals')).toBe(1);
+    expect(statistics().get('longestMs')).toBeGreaterThanOrEqual(5);
   });
 });

@@ -4,14 +4,22 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 
-/** The vCPU thread's end. Its port has to be transferred. */
+/** An end of it. Its port has to be transferred. */
 export interface TranslatorChannel {
   readonly port: MessagePort;
   /** One word: answers that were posted, mod 2^32. */
   readonly answered: SharedArrayBuffer;
 }
 
+/** What a vCPU thread has: what it counts there, anyone may read. */
+export interface ClientChannel extends TranslatorChannel {
+  /** Of a `TranslationStatistics`. */
+  readonly statistics: SharedArrayBuffer;
+}
+
 /** What the translator thread is started with. */
 export interface TranslatorSetup {
   readonly channels: readonly TranslatorChannel[];
+  /** Doubles that the translator writes and anyone may read: regions that it has made, and bytes of its library. */
+  readonly library: SharedArrayBuffer;
 }

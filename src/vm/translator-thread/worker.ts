@@ -10,10 +10,25 @@ import type { TranslatorChannel, TranslatorSetup } from './channel.ts';
 
 /** Regions of one module. */
 const BATCH = 16;
+/**
+ * Work begins so long after a request, ms. Who asks while all cores are busy would else be put off its core by us at once; and what others ask for
+ * meanwhile comes along.
+ */
+const GATHER_MS = 2;
 
-const { channels } = workerData as TranslatorSetup;
+const setup = workerData as TranslatorSetup;
+const counts = new Float64Array(setup.library);
 const library = new RegionLibrary();
-const queue: { request: RegionRequest; channel: TranslatorChannel }[] = [];
+interface Asked {
+  readonly request: RegionRequest;
+  readonly channel: TranslatorChannel;
+}
+const queue: Asked[] = [];
+/** What may be needed: when nothing is. */
+const ahead: Asked[] = [];
+/** What is beyond is not made ahead. */
+const AHEAD_MAX = 1000;
+let atWork = false;
 
 function answer({ port, answered }: TranslatorChannel, region: TranslatedRegion): void {
   port.postMessage(region);
@@ -21,16 +36,20 @@ function answer({ port, answered }: TranslatorChannel, region: TranslatedRegion)
 }
 
 function work(): void {
-  const batch = queue.splice(0, BATCH);
+  const batch = (queue.length > 0 ? queue : ahead).splice(0, BATCH);
   const regions = library.translate(batch.map(({ request }) => request));
-  for (const [i, { channel }] of batch.entries()) answer(channel, regions[i] as TranslatedRegion);
-  if (queue.length > 0) setImmediate(work);
+  for (const [i, { request, channel }] of batch.entries()) if (!request.ahead) answer(channel, regions[i] as TranslatedRegion);
+  counts.set([library.regions, library.bytes]);
+  atWork = queue.length + ahead.length > 0;
+  if (atWork) setImmediate(work);
 }
 
-for (const channel of channels) {
+for (const channel of setup.channels) {
   channel.port.on('message', (request: RegionRequest) => {
-    queue.push({ request, channel });
-    // What has arrived with it comes along.
-    if (queue.length === 1) setImmediate(work);
+    if (!request.ahead) queue.push({ request, channel });
+    else if (ahead.length < AHEAD_MAX) ahead.push({ request, channel });
+    if (atWork) return;
+    atWork = true;
+    setTimeout(work, GATHER_MS);
   });
 }
