@@ -17,10 +17,10 @@ import { type CrowdOptions, type CrowdResult, crowd, describeCrowd, GUESTS, THRE
 import { MIB, SETTINGS } from './translation/settings.ts';
 import { warmStart } from './translation/warm-start.ts';
 
-const BUSY_S = 30;
+const BUSY_S = 25;
 const SMALL_BYTES = 2 * MIB;
 const CROWDS = {
-  interpreted: { translation: null, busyS: BUSY_S, idle: false },
+  interpreted: { translation: null, busyS: 10, idle: false },
   translated: { translation: SETTINGS, busyS: BUSY_S, idle: true },
   small: { translation: { ...SETTINGS, bytesMax: SMALL_BYTES }, busyS: BUSY_S, idle: false },
 } satisfies Readonly<Record<string, CrowdOptions>>;
@@ -53,21 +53,29 @@ function busyChecks(name: string, { counters, bytesMost }: CrowdResult, bytesMax
   ];
 }
 
-/** What the process really takes for what is translated. */
+/** What the process really takes for what is translated, in all and for each byte more. */
 function realMemory(on: CrowdResult, off: CrowdResult) {
-  const { codeBytes = Number.NaN, bytes = Number.NaN, libraryBytes = Number.NaN } = on.counters ?? {};
-  const real = on.processBytes - off.processBytes;
-  const native = on.compiledBytes - off.compiledBytes;
+  const { bytes, codeBytes, libraryBytes } = on.busy.counters ?? fail();
+  const before = on.up.counters ?? fail();
+  const real = on.busy.processBytes - off.busy.processBytes;
+  const native = on.busy.nativeBytes - off.busy.nativeBytes;
+  const realMore = real - (on.up.processBytes - off.up.processBytes);
+  const nativeMore = native - (on.up.nativeBytes - off.up.nativeBytes);
+  const libraryMore = libraryBytes - before.libraryBytes;
   return {
-    realBytes: real,
-    nativeBytes: native,
+    realMib: real / MIB,
+    nativeMib: native / MIB,
     webAssemblyPerCodeByte: bytes / codeBytes,
     realPerCodeByte: real / codeBytes,
-    nativePerWebAssemblyByte: native / bytes,
-    realPerWebAssemblyByte: real / bytes,
     realPerLibraryByte: real / libraryBytes,
+    realMorePerLibraryByteMore: realMore / libraryMore,
+    nativeMorePerLibraryByteMore: nativeMore / libraryMore,
   };
 }
+
+const fail = (): never => {
+  throw new Error('a crowd was to be translated');
+};
 
 async function main(): Promise<void> {
   const { checks, details: warm } = await warmStart();
@@ -76,11 +84,8 @@ async function main(): Promise<void> {
   const small = await inChild('small');
   const memory = { translated: realMemory(on, off), small: realMemory(small, off) };
   for (const [name, figures] of Object.entries(memory)) {
-    const { realBytes, nativeBytes, ...factors } = figures;
-    const texts = Object.entries(factors).map(([what, value]) => `${what} ${value.toFixed(2)}`);
-    process.stderr.write(
-      `${name}: translations take ${(realBytes / MIB).toFixed(1)} MiB of the process, ${(nativeBytes / MIB).toFixed(1)} MiB of it native code; ${texts.join(', ')}\n`,
-    );
+    const texts = Object.entries(figures).map(([what, value]) => `${what} ${value.toFixed(2)}`);
+    process.stderr.write(`memory of translations, ${name}: ${texts.join(', ')}\n`);
   }
   const idle = (on.idleShare ?? Number.NaN) * 100;
   const evicted = small.counters?.evicted ?? 0;

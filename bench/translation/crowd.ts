@@ -4,7 +4,7 @@ import type { Vm } from '../../src/host/index.ts';
 import type { TranslationCounters, TranslationSettings } from '../../src/vm/types.ts';
 import { openMachines } from '../../test/guests/machines.ts';
 import { arenaResidentBytes } from '../../test/guests/residency.ts';
-import { compiledBytes, proportionalBytes } from '../process-memory.ts';
+import { nativeCodeBytes, proportionalBytes } from '../process-memory.ts';
 import { busyCommand } from './load.ts';
 import { MIB } from './settings.ts';
 
@@ -27,14 +27,22 @@ export interface CrowdOptions {
   readonly idle: boolean;
 }
 
-export interface CrowdResult {
-  readonly counters: TranslationCounters | null;
-  /** Most WebAssembly that was ever loaded in all threads together, and most of the library. */
-  readonly bytesMost: number;
-  readonly libraryBytesMost: number;
-  /** Memory of the process without the arena (frames, decoded pages) at the end of the busy time, and native code in it. */
+/** At one moment, bytes. */
+export interface Footprint {
+  /** Of the process, without the arena (frames, decoded pages), and native code in it. */
   readonly processBytes: number;
-  readonly compiledBytes: number;
+  readonly nativeBytes: number;
+  readonly counters: TranslationCounters | null;
+}
+
+export interface CrowdResult {
+  /** When all guests are up, and at the end of their busy time. */
+  readonly up: Footprint;
+  readonly busy: Footprint;
+  /** When all of it is over. */
+  readonly counters: TranslationCounters | null;
+  /** Most WebAssembly that was ever loaded in all threads together. */
+  readonly bytesMost: number;
   /** CPU time of the idle guests as a share of one core; null: not looked at. */
   readonly idleShare: number | null;
 }
@@ -47,36 +55,30 @@ export async function crowd({ translation, busyS, idle }: CrowdOptions): Promise
     process.stderr.write(`\r${vms.length} of ${GUESTS} guests are up `);
   }
   process.stderr.write('\n');
-  const most = { bytes: 0, libraryBytes: 0 };
+  const footprint = (): Footprint => {
+    globalThis.gc?.();
+    const processBytes = proportionalBytes('self') - arenaResidentBytes();
+    return { processBytes, nativeBytes: nativeCodeBytes(), counters: machines.pool.translation() };
+  };
+  await sleep(CALM_MS);
+  const up = footprint();
+  let bytesMost = 0;
   const watch = setInterval(() => {
-    const counters = machines.pool.translation();
-    if (counters === null) return;
-    most.bytes = Math.max(most.bytes, counters.bytes);
-    most.libraryBytes = Math.max(most.libraryBytes, counters.libraryBytes);
+    bytesMost = Math.max(bytesMost, machines.pool.translation()?.bytes ?? 0);
   }, SAMPLE_MS);
-  const stop = sleep(busyS * 1000);
-  const busy = Promise.all(vms.map((vm, i) => vm.exec(busyCommand(i, busyS))));
-  await stop;
-  globalThis.gc?.();
-  const processBytes = proportionalBytes('self') - arenaResidentBytes();
-  const compiled = compiledBytes();
-  const results = await busy;
+  const ends = sleep(busyS * 1000);
+  const commands = Promise.all(vms.map((vm, i) => vm.exec(busyCommand(i, busyS))));
+  await ends;
+  const busy = footprint();
+  const failed = (await commands).find(({ exitCode }) => exitCode !== 0);
   clearInterval(watch);
-  const failed = results.find(({ exitCode }) => exitCode !== 0);
   if (failed) throw new Error(`a busy guest ended with ${failed.exitCode}: ${failed.stderr}`);
   const counters = machines.pool.translation();
-  return {
-    counters,
-    bytesMost: most.bytes,
-    libraryBytesMost: most.libraryBytes,
-    processBytes,
-    compiledBytes: compiled,
-    idleShare: idle ? await idleShare() : null,
-  };
+  return { up, busy, counters, bytesMost, idleShare: idle ? await idleShare() : null };
 }
 
 async function idleShare(): Promise<number> {
-  await sleep(CALM_MS + SETTLE_MS);
+  await sleep(SETTLE_MS);
   const before = process.cpuUsage();
   const start = performance.now();
   await sleep(WATCH_MS);
@@ -84,10 +86,13 @@ async function idleShare(): Promise<number> {
   return (user + system) / 1000 / (performance.now() - start);
 }
 
+const mib = (bytes: number): string => `${(bytes / MIB).toFixed(1)} MiB`;
+
 /** As one line for people. */
-export const describeCrowd = ({ counters, ...result }: CrowdResult): string => {
-  const mib = (bytes: number): string => `${(bytes / MIB).toFixed(1)} MiB`;
-  const process = `process ${mib(result.processBytes)} beside the arena, ${mib(result.compiledBytes)} of it native code`;
-  if (counters === null) return process;
-  return `${process}; ${counters.regions} regions in ${counters.modules} modules, ${mib(counters.bytes)} of WebAssembly of ${mib(counters.codeBytes)} of code, ${counters.evicted} evicted; library ${mib(counters.libraryBytes)}; ${counters.intervals} intervals, ${(counters.workMs / 1000).toFixed(2)} s`;
-};
+export function describeCrowd({ busy, counters }: CrowdResult): string {
+  const memory = `process ${mib(busy.processBytes)} beside the arena, ${mib(busy.nativeBytes)} of it native code`;
+  if (counters === null) return memory;
+  const { regions, modules, bytes, codeBytes, evicted, libraryBytes, intervals, workMs } = counters;
+  const loaded = `${regions} regions in ${modules} modules, ${mib(bytes)} of WebAssembly of ${mib(codeBytes)} of code, ${evicted} evicted`;
+  return `${memory}; ${loaded}; library ${mib(libraryBytes)}; ${intervals} intervals, ${(workMs / 1000).toFixed(2)} s`;
+}

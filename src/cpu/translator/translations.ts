@@ -28,6 +28,8 @@ const OPERATION = 0xffff;
 const TABLE_STEP = 256;
 /** What has been sampled so often is all taken as cold again, so that code is hot which is run now. */
 const COOL_AFTER = 10_000;
+/** It is forgotten what was asked for ahead when there is so much of it. */
+const ASKED_AHEAD_MAX = 20_000;
 
 /** Bytes of code that regions were made for. */
 interface Content {
@@ -94,6 +96,8 @@ export class Translations implements DecodedPages {
   readonly #loaded = new Map<number, Loaded>();
   /** Samples by decoded page and entry. */
   readonly #heat = new Map<number, number>();
+  /** Places by hash of their page and entry. */
+  readonly #askedAhead = new Set<number>();
   readonly #freeIndices: number[] = [];
   #asks = 0;
   #samples = 0;
@@ -190,6 +194,10 @@ export class Translations implements DecodedPages {
   }
 
   #askAhead(frame: number, entry: number, domain: number, hash: number): void {
+    const place = hash * PAGE_BYTES + entry;
+    if (this.#askedAhead.has(place)) return;
+    if (this.#askedAhead.size === ASKED_AHEAD_MAX) this.#askedAhead.clear();
+    this.#askedAhead.add(place);
     this.#worked = true;
     this.statistics.add('askedAhead');
     const code = bytesOf(this.#wordsOf(frame));

@@ -4,6 +4,9 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 
+/** Regions of one module. */
+export const BATCH = 16;
+
 /** An end of it. Its port has to be transferred. */
 export interface TranslatorChannel {
   readonly port: MessagePort;
@@ -11,8 +14,15 @@ export interface TranslatorChannel {
   readonly answered: SharedArrayBuffer;
 }
 
+/** Words of the bell: questions posted, mod 2^32; whether the translator sleeps until that changes; one that is never rung. */
+export const ASKED = 0;
+export const SLEEPS = 1;
+export const NOBODY = 2;
+export const BELL_WORDS = 3;
+
 /** What a vCPU thread has: what it counts there, anyone may read. */
 export interface ClientChannel extends TranslatorChannel {
+  readonly bell: SharedArrayBuffer;
   /** Of a `TranslationStatistics`. */
   readonly statistics: SharedArrayBuffer;
 }
@@ -20,6 +30,7 @@ export interface ClientChannel extends TranslatorChannel {
 /** What the translator thread is started with. */
 export interface TranslatorSetup {
   readonly channels: readonly TranslatorChannel[];
+  readonly bell: SharedArrayBuffer;
   /** Doubles that the translator writes and anyone may read: regions that it has made, and bytes of its library. */
   readonly library: SharedArrayBuffer;
 }
