@@ -2,8 +2,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { FlatMachine } from '../../../test/oracle/flat-machine.ts';
 import { encode } from '../instructions/encode-for-tests.ts';
+import type { RegionRequest } from './service.ts';
 import type { TranslationStatistics } from './statistics.ts';
-import type { Translations } from './translations.ts';
+import { Translations, type TranslationsOptions } from './translations.ts';
 
 const BASE = 0x10000;
 const SIZE = 0x40000;
@@ -189,6 +190,24 @@ describe('more regions than there may be', () => {
       }
     }
     expect(statistics().get('evicted')).toBeGreaterThan(0);
+  });
+});
+
+describe('what is asked for ahead', () => {
+  it('is a place half as hot as one for which a region is asked, once', () => {
+    const requests: RegionRequest[] = [];
+    const memory = new WebAssembly.Memory({ initial: 4, maximum: 4, shared: true });
+    const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
+    const service = { request: (request: RegionRequest) => void requests.push(request), take: () => undefined };
+    const options = { memory, table, threadBlock: 0, imports: {}, interpreter: { functions: {} }, service };
+    const translations = new Translations({ ...options, threshold: 6, bytesMax: PAGE } as unknown as TranslationsOptions);
+    translations.vm = 3;
+    for (let samples = 0; samples < 10; samples++) translations.sample(PAGE, 8, 1, 0, 77);
+    expect(requests.map(({ entry, hash, vm, ahead }) => ({ entry, hash, vm, ahead }))).toEqual([
+      { entry: 8, hash: 77, vm: 3, ahead: true },
+      { entry: 8, hash: 77, vm: 3, ahead: false },
+    ]);
+    expect([translations.statistics.get('askedAhead'), translations.statistics.get('asked')]).toEqual([1, 1]);
   });
 });
 
