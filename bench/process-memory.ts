@@ -23,6 +23,14 @@ export function mappings(pid: number): Mapping[] {
   }));
 }
 
+/** Resident memory of this process from which code of no file can run: what its compilers have made. */
+export function nativeCodeBytes(): number {
+  const parts = readFileSync('/proc/self/smaps', 'latin1').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  // Address, permissions, offset, device, inode 0: no file.
+  const made = parts.filter((part) => /^\S+ ..x. \S+ \S+ 0 /.test(part) && !part.includes('[vdso]'));
+  return made.reduce((sum, part) => sum + kib(part, 'Rss'), 0);
+}
+
 /** The process or kernel thread with this name, or null. */
 export function pidOf(name: string): number | null {
   for (const entry of readdirSync('/proc')) {

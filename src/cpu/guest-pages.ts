@@ -11,6 +11,8 @@ export const MUST_WAIT = -2;
 export interface GuestPages {
   /** Sharing domain: nothing that is derived from pages is shared between two of them. Default 0. */
   readonly domain?: number;
+  /** Of the VM, the same as long as it has memory. Only for counting. Default 0. */
+  readonly vm?: number;
   /** Never allocates: a page nobody wrote gives the zero frame. */
   frameForRead(guestFrame: number): number;
   /** Secures the page for writing: private, stamped with the current epoch, its code generation bumped if it held code. */

@@ -9,3 +9,4 @@ export { HartState } from './hart/state.ts';
 export { DECODE_CACHE_BYTES, HartThread } from './hart/thread.ts';
 export { RegionLibrary } from './translator/library.ts';
 export type { RegionRequest, TranslatedRegion, TranslationService } from './translator/service.ts';
+export { type TranslationFigures, TranslationStatistics } from './translator/statistics.ts';

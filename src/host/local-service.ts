@@ -82,7 +82,11 @@ export class LocalService implements HostService {
   async overview(): Promise<HostOverview> {
     const vms = [...this.#vms.values()];
     const [memory, ...memories] = await Promise.all([this.memory(), ...vms.map((vm) => vm.handle.memory())]);
-    return { memory, machines: vms.map((vm, index) => ({ ...vm.info, memory: memories[index] })) };
+    return {
+      memory,
+      translation: this.#pool.translation(),
+      machines: vms.map((vm, index) => ({ ...vm.info, memory: memories[index] })),
+    };
   }
 
   async *events(signal?: AbortSignal): AsyncIterableIterator<HostEvent> {

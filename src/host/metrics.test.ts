@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FakePool, type FakeVm, fakeAgent } from '../../test/fakes/fake-pool.ts';
+import { TranslationStatistics } from '../cpu/index.ts';
 import { HostProcess } from './host-process.ts';
 import { LocalService } from './local-service.ts';
 import { parseMetricsAddress, serveMetrics } from './metrics-server.ts';
@@ -31,6 +32,17 @@ beforeAll(async () => {
     framesPeak: 400,
     residentBytes: 471 * 2 ** 20,
     manager: { ...memory.manager, cpuMs: 1500, scannedBytes: 2 ** 40, mergedPages: 3, zeroedPages: 2 },
+  };
+  pool.translated = {
+    ...TranslationStatistics.figures([new TranslationStatistics()]),
+    asked: 10,
+    answered: 9,
+    known: 6,
+    inherited: 2,
+    workMs: 250,
+    longestMs: 3,
+    madeRegions: 4,
+    libraryBytes: 20_000,
   };
 });
 afterAll(async () => {
@@ -113,12 +125,23 @@ test('every family is in the format, with base units and labels of a bounded set
   expect(value('shoal_manager_cpu_seconds_total')).toBe(1.5);
   expect(value('shoal_manager_scanned_bytes_total')).toBe(2 ** 40);
   expect(value('shoal_manager_reclaimed_bytes_total', 'action="share"')).toBe(3 * 4096);
+  expect(value('shoal_translation_lookups_total')).toBe(12);
+  expect(value('shoal_translation_shared_lookups_total')).toBe(8);
+  expect(value('shoal_translation_seconds_total')).toBe(0.25);
+  expect(value('shoal_translation_library_bytes')).toBe(20_000);
   expect(value('shoal_vm_memory_bytes', 'vm="one",state="private"')).toBe(40_960);
   expect(value('shoal_vm_cpu_seconds_total', 'vm="one"')).toBe(2.5);
   expect(value('shoal_vm_maximum_bytes', 'vm="one"')).toBe(2 ** 27);
   expect(value('shoal_vm_shares', 'vm="two"')).toBe(100);
   expect(value('shoal_vm_returned_bytes_total', 'vm="two"')).toBe(12_345 * 4096);
   expect(value('shoal_machines', 'state="running"')).toBe(1);
+});
+
+test('a host that translates nothing says nothing of it', async () => {
+  const { translated } = pool;
+  pool.translated = null;
+  expect((await get({ socketPath: socket })).text).not.toContain('shoal_translation');
+  pool.translated = translated;
 });
 
 test('counters do not jump back, and a machine that is gone has no series', async () => {

@@ -39,6 +39,7 @@ export async function metricsText(service: HostService): Promise<string> {
   addProcess(page, info, overview);
   addPool(page, overview);
   addManager(page, overview);
+  addTranslation(page, overview);
   addMachines(page, overview);
   return page.text();
 }
@@ -103,6 +104,32 @@ function addManager(page: Page, { memory: { manager } }: HostOverview): void {
   page.gauge('shoal_store_frames_bytes', 'Frames of the pool that the page store takes.', pages(manager.storeFrames));
   page.gauge('shoal_swap_used_bytes', 'Bytes in use of the swap file.', manager.swapBytes);
   page.gauge('shoal_swap_size_bytes', 'Size of the swap file; 0 when there is none.', manager.swapCapacityBytes);
+}
+
+/** Nothing where nothing is translated. */
+function addTranslation(page: Page, { translation }: HostOverview): void {
+  if (translation === null) return;
+  const { asked, answered, known, inherited } = translation;
+  page.counter('shoal_translation_lookups_total', 'Regions that machines came to need.', asked + inherited);
+  page.counter(
+    'shoal_translation_shared_lookups_total',
+    'The part of them that had been made for another machine.',
+    known + inherited,
+  );
+  page.gauge('shoal_translation_pending_regions', 'Regions that were asked for and have not come yet.', asked - answered);
+  page.counter('shoal_translation_made_regions_total', 'Regions that were translated.', translation.madeRegions);
+  page.counter('shoal_translation_evicted_regions_total', 'Regions that a vCPU thread let go of.', translation.evicted);
+  page.gauge('shoal_translation_regions', 'Regions that vCPU threads can enter.', translation.regions);
+  page.gauge('shoal_translation_webassembly_bytes', 'Their WebAssembly.', translation.bytes);
+  page.gauge('shoal_translation_code_bytes', 'The guest code that they were made of.', translation.codeBytes);
+  page.gauge('shoal_translation_library_bytes', 'WebAssembly and guest code that the library keeps.', translation.libraryBytes);
+  page.counter(
+    'shoal_translation_seconds_total',
+    'Time that vCPU threads spent on taking regions and letting go of them.',
+    translation.workMs / 1000,
+  );
+  page.counter('shoal_translation_pauses_total', 'How many times they spent it.', translation.intervals);
+  page.gauge('shoal_translation_longest_pause_seconds', 'The longest of these times.', translation.longestMs / 1000);
 }
 
 function addMachines(page: Page, { machines }: HostOverview): void {

@@ -135,8 +135,30 @@ export const poolMemorySchema = z.object({
   manager: managerSchema,
 });
 
+const translationSchema = z.object({
+  asked: bytes,
+  answered: bytes,
+  known: bytes,
+  inherited: bytes,
+  askedAhead: bytes,
+  putBack: bytes,
+  evicted: bytes,
+  regions: bytes,
+  bytes,
+  codeBytes: bytes,
+  modules: bytes,
+  intervals: bytes,
+  workMs: z.number().nonnegative(),
+  longestMs: z.number().nonnegative(),
+  p99Ms: z.number().nonnegative(),
+  madeRegions: bytes,
+  libraryBytes: bytes,
+});
+
 export const overviewSchema = z.object({
   memory: poolMemorySchema,
+  /** Of hot code to WebAssembly; null: nothing is translated. */
+  translation: translationSchema.nullable(),
   /** In the order they were made. */
   machines: z.array(vmInfoSchema.extend({ memory: vmMemorySchema })),
 });

@@ -19,7 +19,7 @@ import { MemoryView, type SeenVm } from './memory-view.ts';
 import { closeNominations, createNominations } from './nominations.ts';
 import { PoolEvents } from './pool-events.ts';
 import { createRequestQueue, RequestSender } from './request-queue.ts';
-import type { TranslatorChannel } from './translator-thread/channel.ts';
+import type { ClientChannel } from './translator-thread/channel.ts';
 import { defaultTranslation } from './translator-thread/settings.ts';
 import { TranslatorThread } from './translator-thread/thread.ts';
 import type {
@@ -29,6 +29,7 @@ import type {
   PoolEvent,
   PoolInternals,
   PoolMemory,
+  TranslationCounters,
   TranslationSettings,
   VmConfig,
   VmHandle,
@@ -259,6 +260,10 @@ class ThreadPool implements OpenPool {
     return this.#host.counters();
   }
 
+  translation(): TranslationCounters | null {
+    return this.#translator?.counters() ?? null;
+  }
+
   onEvent(listener: (event: PoolEvent) => void): () => void {
     return this.#events.onEvent(listener);
   }
@@ -316,7 +321,7 @@ class ThreadPool implements OpenPool {
       nominations: this.#nominations[index] as SharedArrayBuffer,
       store: this.#store,
       translation: this.#translation && {
-        channel: (this.#translator as TranslatorThread).channels[index] as TranslatorChannel,
+        channel: (this.#translator as TranslatorThread).channels[index] as ClientChannel,
         settings: this.#translation,
       },
     };

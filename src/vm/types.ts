@@ -1,6 +1,6 @@
 /** What the layers above (`images/`, `host/`, `cli/`) see of a running machine. `VmPool` in pool.ts is the implementation. */
 
-import type { HartProfile } from '../cpu/index.ts';
+import type { HartProfile, TranslationFigures } from '../cpu/index.ts';
 import type { SharedImage } from '../disk/index.ts';
 import type { HostCounters, HostMemory } from '../host-memory/index.ts';
 import type { StoreSetup, SwapOptions } from '../page-store/index.ts';
@@ -307,6 +307,13 @@ export interface TranslationSettings {
   readonly bytesMax: number;
 }
 
+/** What translation has done since the pool was opened, on all vCPU threads. */
+export interface TranslationCounters extends TranslationFigures {
+  /** Regions that were made, and bytes of the library now. */
+  readonly madeRegions: number;
+  readonly libraryBytes: number;
+}
+
 /** What the layers above need to work on the memory of all VMs at once (page-fusion, reclaim). Main thread. */
 export interface PoolInternals {
   readonly host: HostMemory;
@@ -332,6 +339,8 @@ export interface VmPool extends AsyncDisposable {
   memory(): Promise<PoolMemory>;
   /** What memory management has cost since the pool was opened. */
   counters(): HostCounters;
+  /** Null: nothing is translated. */
+  translation(): TranslationCounters | null;
   /** The machine's RAM by state, in `cells` cells or one for each 2 MiB. @throws ShoalError `wrong-state` when it has no memory now. */
   memoryMap(vm: VmHandle, cells?: number): Promise<MemoryMap>;
   /** Why one page is as it is. @throws ShoalError `bad-argument` for an address that is not RAM, `wrong-state` as above. */

@@ -24,6 +24,7 @@ import type {
   PoolEvent,
   PoolMemory,
   PortChannel,
+  TranslationCounters,
   VmConfig,
   VmEvent,
   VmHandle,
@@ -136,6 +137,13 @@ export class FakePool implements VmPool {
 
   counters(): HostCounters {
     return { locksTaken: 0, systemCalls: 0, returnedBytes: 0, givenRuns: 0 };
+  }
+
+  /** What a test wants it to say of translation. */
+  translated: TranslationCounters | null = null;
+
+  translation(): TranslationCounters | null {
+    return this.translated;
   }
 
   readonly #listeners = new Set<(event: PoolEvent) => void>();

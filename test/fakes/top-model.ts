@@ -56,7 +56,7 @@ async function overviewOf(count: number, tick = 0): Promise<HostOverview> {
       shares: i === 5 ? 400 : 100,
     },
   }));
-  return { memory, machines };
+  return { memory, translation: null, machines };
 }
 
 /** A host that was looked at twice, a second apart, 72 s after its start, and some decisions. */

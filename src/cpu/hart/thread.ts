@@ -25,7 +25,7 @@ export const DECODE_CACHE_BYTES = 32 * 1024 * 1024;
 /** Addresses and lengths are multiples of 4096. */
 export type DiscardMemory = (address: number, length: number) => void;
 
-export type TranslationOptions = Pick<TranslationsOptions, 'service' | 'threshold' | 'bytesMax'>;
+export type TranslationOptions = Pick<TranslationsOptions, 'service' | 'threshold' | 'bytesMax' | 'statistics'>;
 
 export class HartThread {
   readonly mmu: Mmu;
@@ -120,8 +120,10 @@ export class HartThread {
 
   #sampleAt(decodedPage: number, pcLow: number, frame: number): void {
     const translations = this.#translations as Translations;
+    const start = performance.now();
     translations.sample(decodedPage, pcLow & 4095, frame, this.#decodeCache.domain, this.#decodeCache.hashOf(decodedPage));
     translations.poll();
+    translations.workEnds(start);
   }
 
   /** Regions of translated code that are entered in the frame's page. */
@@ -162,6 +164,7 @@ export class HartThread {
     this.#hart = hart;
     this.mmu.attach(pages);
     this.#decodeCache.domain = pages.domain ?? 0;
+    if (this.#translations) this.#translations.vm = pages.vm ?? 0;
     this.access.attach(bus);
     this.#resetCounts();
   }

@@ -29,6 +29,8 @@ interface Use {
 export interface DecodedPages {
   /** A page of the cache, no slot of which is decoded, is for the bytes of this frame from here on. */
   pageBegins(decodedPage: number, frame: number, domain: number, hash: number): void;
+  /** One more frame with these bytes uses it, from here on. */
+  pageJoined(decodedPage: number): void;
   /** It is for nothing any more. */
   pageEnds(decodedPage: number): void;
 }
@@ -104,7 +106,10 @@ export class DecodeCache {
     }
     const hash = this.#hashOf(frame);
     let index = this.#alike(frame, hash);
-    if (index >= 0) this.shares++;
+    if (index >= 0) {
+      this.shares++;
+      this.observer?.pageJoined(this.#addressOf(index));
+    }
     if (use !== undefined) {
       this.invalidations++;
       const others = this.#frames[use.index].filter((other) => other !== frame);

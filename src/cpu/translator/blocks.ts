@@ -179,6 +179,13 @@ function dominatorsOf(
   return dominators;
 }
 
+/** Bytes of guest code in the region, each once. */
+export function codeBytesOf({ order, blocks }: Flow): number {
+  const lengths = new Map<number, number>();
+  for (const at of order) for (const { at: place, length } of (blocks.get(at) as Block).instructions) lengths.set(place, length);
+  return [...lengths.values()].reduce((sum, length) => sum + length, 0);
+}
+
 /** An edge back in the order. */
 export const isBack = ({ rank }: Flow, from: number, to: number): boolean =>
   (rank.get(to) as number) <= (rank.get(from) as number);

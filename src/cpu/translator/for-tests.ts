@@ -10,7 +10,8 @@ class ImmediateService implements TranslationService {
   readonly #answers: TranslatedRegion[] = [];
 
   request(request: RegionRequest): void {
-    this.#answers.push(...this.#library.translate([request]));
+    const answers = this.#library.translate([request]);
+    if (!request.ahead) this.#answers.push(...answers);
   }
 
   take(): TranslatedRegion | undefined {

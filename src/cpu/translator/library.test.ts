@@ -17,6 +17,8 @@ const request = (extra: Partial<RegionRequest> = {}): RegionRequest => ({
   hash: 1,
   code: code(ADD, ADD, ECALL),
   entry: 0,
+  vm: 1,
+  ahead: false,
   ...extra,
 });
 
@@ -40,11 +42,31 @@ describe('regions that are known', () => {
   });
 
   it('the oldest go when there is too much, and are made anew when they are asked for', () => {
-    const library = new RegionLibrary(2000);
+    const library = new RegionLibrary(20_000);
     for (let hash = 0; hash < 20; hash++) library.translate([request({ hash })]);
-    expect(library.bytes).toBeLessThanOrEqual(2000);
+    expect(library.bytes).toBeLessThanOrEqual(20_000);
     library.translate([request({ hash: 19 }), request({ hash: 0 })]);
     expect([library.regions, library.hits]).toEqual([21, 1]);
+  });
+
+  it('what two ask for together is made once, for the first of them', () => {
+    const library = new RegionLibrary();
+    const before = library.bytes;
+    const [first, second] = library.translate([request({ vm: 1 }), request({ vm: 2 })]);
+    expect([first?.vm, second?.vm, second?.name]).toEqual([1, 1, first?.name]);
+    expect(library.bytes - before).toBe(4096 + (first?.bytes ?? 0));
+    expect([library.regions, library.hits]).toEqual([1, 1]);
+  });
+
+  it('a region says how much guest code is in it', () => {
+    const [whole, tail] = new RegionLibrary().translate([request(), request({ entry: 4 })]);
+    expect([whole?.codeBytes, tail?.codeBytes]).toEqual([8, 4]);
+  });
+
+  it('code in which nothing can be translated counts, too', () => {
+    const library = new RegionLibrary(20_000);
+    for (let hash = 0; hash < 20; hash++) library.translate([request({ hash, code: code(ECALL) })]);
+    expect(library.bytes).toBeLessThanOrEqual(20_000);
   });
 
   it('what is asked for together is one module, and what cannot be translated is none', () => {

@@ -1,11 +1,11 @@
 /** Regions that have been translated, by content: who asks for one that is known gets the same module. */
-import { type Flow, findFlow } from './blocks.ts';
+import { codeBytesOf, type Flow, findFlow } from './blocks.ts';
 import { buildRegions } from './module.ts';
 import type { RegionRequest, TranslatedRegion } from './service.ts';
 
 /** Instructions of a region, about. */
 const INSTRUCTIONS_MAX = 400;
-/** Of WebAssembly in the library. What has gone from it lives on where it is loaded. */
+/** Of the library. What has gone from it lives on where it is loaded. */
 const BYTES_MAX = 64 * 2 ** 20;
 
 /** Bytes of a page of code, and what was made of them. */
@@ -14,14 +14,14 @@ interface Known {
   readonly code: Uint8Array;
   readonly regions: Map<number, Made>;
 }
-type Made = Omit<TranslatedRegion, 'id'>;
+type Made = { -readonly [Field in keyof Omit<TranslatedRegion, 'id'>]: TranslatedRegion[Field] };
 
 export class RegionLibrary {
   /** By hash; the oldest first. */
   readonly #known = new Map<number, Known[]>();
   readonly #bytesMax: number;
   #modules = 0;
-  /** Of WebAssembly, of all that is known. */
+  /** Of WebAssembly, of all that is known, and of the code that it is known by. */
   bytes = 0;
   /** Regions that were made, and that were there already when they were asked for. */
   regions = 0;
@@ -33,30 +33,36 @@ export class RegionLibrary {
 
   /** One answer for each request, in order. Those that are new become one module. */
   translate(requests: readonly RegionRequest[]): TranslatedRegion[] {
-    const flows: Flow[] = [];
     const moduleId = this.#modules++;
-    const made = requests.map((request): Made | number => {
-      const known = this.#find(request).regions.get(request.entry);
-      if (known) {
+    const flows: Flow[] = [];
+    const made: Made[] = [];
+    const answers = requests.map((request): Made => {
+      const { regions } = this.#find(request);
+      const before = regions.get(request.entry);
+      if (before) {
         this.hits++;
-        return known;
+        return before;
       }
+      const region: Made = { module: null, moduleId, name: '', bytes: 0, codeBytes: 0, vm: request.vm };
+      regions.set(request.entry, region);
       const { code, entry } = request;
       const flow = findFlow(new DataView(code.buffer, code.byteOffset, code.length), entry, INSTRUCTIONS_MAX);
-      return flow ? flows.push(flow) - 1 : { module: null, moduleId, name: '', bytes: 0 };
+      if (flow) {
+        region.name = `r${flows.length}`;
+        region.codeBytes = codeBytesOf(flow);
+        flows.push(flow);
+        made.push(region);
+      }
+      return region;
     });
     const { module, bytes } = build(flows);
-    const answers = requests.map((request, i) => {
-      const one = made[i] as Made | number;
-      if (typeof one !== 'number') return { id: request.id, ...one };
-      const region = { module, moduleId, name: `r${one}`, bytes };
-      this.#find(request).regions.set(request.entry, region);
+    for (const region of made) {
+      Object.assign(region, { module, bytes });
       this.regions++;
       this.bytes += bytes;
-      return { id: request.id, ...region };
-    });
+    }
     while (this.bytes > this.#bytesMax && this.#known.size > 1) this.#forgetOldest();
-    return answers;
+    return answers.map((region, i) => ({ ...region, id: requests[i].id }));
   }
 
   #find({ domain, hash, code }: RegionRequest): Known {
@@ -65,6 +71,7 @@ export class RegionLibrary {
     if (found) return found;
     const known = { domain, code, regions: new Map<number, Made>() };
     this.#known.set(hash, [...alike, known]);
+    this.bytes += code.length;
     return known;
   }
 
@@ -73,7 +80,10 @@ export class RegionLibrary {
     if (!oldest) return;
     const [hash, alike] = oldest;
     this.#known.delete(hash);
-    for (const { regions } of alike) for (const { bytes } of regions.values()) this.bytes -= bytes;
+    for (const { code, regions } of alike) {
+      this.bytes -= code.length;
+      for (const { bytes } of regions.values()) this.bytes -= bytes;
+    }
   }
 }
 

@@ -12,6 +12,10 @@ export interface RegionRequest {
   /** 4096 bytes of code. */
   readonly code: Uint8Array<ArrayBuffer>;
   readonly entry: number;
+  /** Who needs it. Only for counting. */
+  readonly vm: number;
+  /** It may be needed soon, by this one or another: to be made when there is time, and not to be answered. */
+  readonly ahead: boolean;
 }
 
 export interface TranslatedRegion {
@@ -22,8 +26,11 @@ export interface TranslatedRegion {
   readonly moduleId: number;
   /** Its export. */
   readonly name: string;
-  /** Of WebAssembly, this region's part. */
+  /** Of WebAssembly, this region's part; of guest code. */
   readonly bytes: number;
+  readonly codeBytes: number;
+  /** The VM that it was made for. */
+  readonly vm: number;
 }
 
 /** Answers come in any order, some time later. */

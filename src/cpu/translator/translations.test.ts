@@ -2,7 +2,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { FlatMachine } from '../../../test/oracle/flat-machine.ts';
 import { encode } from '../instructions/encode-for-tests.ts';
-import type { Translations } from './translations.ts';
+import type { RegionRequest } from './service.ts';
+import type { TranslationStatistics } from './statistics.ts';
+import { Translations, type TranslationsOptions } from './translations.ts';
 
 const BASE = 0x10000;
 const SIZE = 0x40000;
@@ -21,7 +23,7 @@ beforeEach(async () => {
   await open('all');
   plain = await FlatMachine.create({ base: BASE, bytes: SIZE, translate: false });
 });
-const translations = (): Translations => machine.translations as Translations;
+const statistics = (): TranslationStatistics => (machine.translations as Translations).statistics;
 
 function run(on: FlatMachine, pc: number, budget?: number): string {
   on.pc = BigInt(pc);
@@ -46,7 +48,7 @@ describe('a region', () => {
     machine.x[A1] = 1000n;
     expect(run(machine, BASE)).toBe('ECALL');
     expect([machine.x[A0], machine.pc, machine.retired]).toEqual([500500n, BigInt(BASE + 12), 3000]);
-    expect(translations().regions).toBeGreaterThan(0);
+    expect(statistics().get('regions')).toBeGreaterThan(0);
   });
 
   it('comes back when the budget is used up, at an edge back, and goes on from there', () => {
@@ -129,7 +131,7 @@ describe('where a region is entered', () => {
     };
     go();
     machine.translateAt(BASE + 4);
-    expect(translations().regions).toBe(1);
+    expect(statistics().get('regions')).toBe(1);
     go();
     machine.translateAt(BASE);
     go();
@@ -139,7 +141,7 @@ describe('where a region is entered', () => {
     machine.writeCode(BASE, SUM);
     machine.x[A1] = 4n;
     run(machine, BASE);
-    const { regions } = translations();
+    const regions = statistics().get('regions');
     // Other code in its place.
     machine.writeCode(BASE, [addi(A0, 0, 77), ECALL]);
     run(machine, BASE);
@@ -149,8 +151,8 @@ describe('where a region is entered', () => {
     machine.x[A1] = 4n;
     run(machine, BASE);
     expect(machine.x[A0]).toBe(10n);
-    expect(translations().putBack).toBeGreaterThan(0);
-    expect(translations().regions).toBeGreaterThanOrEqual(regions);
+    expect(statistics().get('putBack')).toBeGreaterThan(0);
+    expect(statistics().get('regions')).toBeGreaterThanOrEqual(regions);
   });
 
   it('code that writes code, and fences, runs what it wrote', () => {
@@ -184,9 +186,67 @@ describe('more regions than there may be', () => {
         machine.x[A0] = 100n;
         run(machine, BASE + i * PAGE);
         expect(machine.x[A0]).toBe(BigInt(100 + i));
-        expect(translations().bytes).toBeLessThanOrEqual(3000);
+        expect(statistics().get('bytes')).toBeLessThanOrEqual(3000);
       }
     }
-    expect(translations().evicted).toBeGreaterThan(0);
+    expect(statistics().get('evicted')).toBeGreaterThan(0);
+  });
+});
+
+describe('what is asked for ahead', () => {
+  it('is a place half as hot as one for which a region is asked, once', () => {
+    const requests: RegionRequest[] = [];
+    const memory = new WebAssembly.Memory({ initial: 4, maximum: 4, shared: true });
+    const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
+    const service = { request: (request: RegionRequest) => void requests.push(request), take: () => undefined };
+    const options = { memory, table, threadBlock: 0, imports: {}, interpreter: { functions: {} }, service };
+    const translations = new Translations({ ...options, threshold: 6, bytesMax: PAGE } as unknown as TranslationsOptions);
+    translations.vm = 3;
+    for (let samples = 0; samples < 10; samples++) translations.sample(PAGE, 8, 1, 0, 77);
+    expect(requests.map(({ entry, hash, vm, ahead }) => ({ entry, hash, vm, ahead }))).toEqual([
+      { entry: 8, hash: 77, vm: 3, ahead: true },
+      { entry: 8, hash: 77, vm: 3, ahead: false },
+    ]);
+    expect([translations.statistics.get('askedAhead'), translations.statistics.get('asked')]).toEqual([1, 1]);
+  });
+});
+
+describe('what is counted', () => {
+  it('guest code and WebAssembly of the regions that can be entered', async () => {
+    await open('asked');
+    machine.writeCode(BASE, SUM);
+    machine.x[A1] = 4n;
+    run(machine, BASE);
+    machine.translateAt(BASE);
+    expect(statistics().get('codeBytes')).toBe(12);
+    expect(statistics().get('bytes')).toBeGreaterThan(12);
+    expect([statistics().get('asked'), statistics().get('answered'), statistics().get('modules')]).toEqual([1, 1, 1]);
+  });
+
+  it('a machine that comes to a page has what was made for another one, and is counted once', async () => {
+    await open('asked');
+    const translations = machine.translations as Translations;
+    machine.writeCode(BASE, SUM);
+    machine.writeCode(BASE + PAGE, SUM);
+    translations.vm = 1;
+    machine.translateAt(BASE);
+    expect(statistics().get('inherited')).toBe(0);
+    translations.vm = 2;
+    machine.translateAt(BASE + PAGE);
+    machine.translateAt(BASE + PAGE);
+    expect([statistics().get('inherited'), statistics().get('asked'), statistics().get('known')]).toEqual([1, 1, 0]);
+  });
+
+  it('a time in which something was done', async () => {
+    await open('asked');
+    const translations = machine.translations as Translations;
+    translations.workEnds(performance.now() - 5);
+    expect(statistics().get('intervals')).toBe(0);
+    machine.writeCode(BASE, SUM);
+    machine.translateAt(BASE);
+    translations.workEnds(performance.now() - 5);
+    translations.workEnds(performance.now() - 5);
+    expect(statistics().get('intervals')).toBe(1);
+    expect(statistics().get('longestMs')).toBeGreaterThanOrEqual(5);
   });
 });

@@ -16,6 +16,7 @@ import type { DecodedPages } from '../interpreter/decode-cache.ts';
 import { REGION } from '../interpreter/operations.ts';
 import { type RegionImports, SYSTEM_IMPORTS } from './region-emit.ts';
 import type { TranslatedRegion, TranslationService } from './service.ts';
+import { TranslationStatistics } from './statistics.ts';
 
 const PAGE_BYTES = 4096;
 const PAGE_WORDS = PAGE_BYTES / 4;
@@ -27,6 +28,8 @@ const OPERATION = 0xffff;
 const TABLE_STEP = 256;
 /** What has been sampled so often is all taken as cold again, so that code is hot which is run now. */
 const COOL_AFTER = 10_000;
+/** It is forgotten what was asked for ahead when there is so much of it. */
+const ASKED_AHEAD_MAX = 20_000;
 
 /** Bytes of code that regions were made for. */
 interface Content {
@@ -35,21 +38,29 @@ interface Content {
   readonly words: Int32Array;
   /** Index in the table by entry; ASKED, NOTHING. */
   readonly regions: Map<number, number>;
+  /** VMs that regions of it were counted for as inherited. */
+  readonly heirs: Set<number>;
   /** The decoded page of these bytes; 0: there is none. */
   page: number;
 }
 const ASKED = -1;
 const NOTHING = -2;
+const NO_ANSWER = -1;
+
+const bytesOf = (words: Int32Array): Uint8Array<ArrayBuffer> => new Uint8Array(words.buffer as ArrayBuffer);
 
 interface Place {
   readonly content: Content;
   readonly entry: number;
+  /** The VM that asked. */
+  readonly vm: number;
 }
 
 /** A module that this thread has, and what of it is in the table. */
 interface Loaded {
   readonly instance: WebAssembly.Instance;
   bytes: number;
+  codeBytes: number;
   readonly places: Place[];
 }
 
@@ -63,15 +74,19 @@ export interface TranslationsOptions {
   readonly threshold: number;
   /** Of WebAssembly, for all regions of the thread. */
   readonly bytesMax: number;
+  readonly statistics?: TranslationStatistics;
 }
 
 export class Translations implements DecodedPages {
   readonly threshold: number;
+  readonly statistics: TranslationStatistics;
   readonly #words: Int32Array;
   readonly #table: WebAssembly.Table;
   readonly #imports: WebAssembly.ModuleImports;
   readonly #service: TranslationService;
   readonly #bytesMax: number;
+  /** At so many samples a region is made (0: at none), so that it is there when this VM, or another, has seen the place a little more often. */
+  readonly #aheadAt: number;
   readonly #contents = new Map<number, Content[]>();
   readonly #byPage = new Map<number, Content>();
   readonly #asked = new Map<number, Place>();
@@ -79,22 +94,27 @@ export class Translations implements DecodedPages {
   readonly #loaded = new Map<number, Loaded>();
   /** Samples by decoded page and entry. */
   readonly #heat = new Map<number, number>();
+  /** Places by hash of their page and entry. */
+  readonly #askedAhead = new Set<number>();
   readonly #freeIndices: number[] = [];
   #asks = 0;
   #samples = 0;
   #nextIndex = 0;
-  /** Of WebAssembly, in modules that are loaded. */
-  bytes = 0;
-  /** Regions that can be entered now; that were put back when their page was decoded anew; that had to go. */
-  regions = 0;
-  putBack = 0;
-  evicted = 0;
+  /** By index in the table: the VM that the region was made for. */
+  readonly #madeFor: number[] = [];
+  /** The one that is on the thread. */
+  vm = 0;
+  /** Something was done since `workEnds`. */
+  #worked = false;
 
-  constructor({ memory, table, imports, interpreter, service, threshold, bytesMax }: TranslationsOptions) {
+  constructor(options: TranslationsOptions) {
+    const { memory, table, imports, interpreter, service, threshold, bytesMax } = options;
+    this.statistics = options.statistics ?? new TranslationStatistics();
     this.#words = new Int32Array(memory.buffer);
     this.#table = table;
     this.#service = service;
     this.threshold = threshold;
+    this.#aheadAt = threshold > 1 ? Math.ceil(threshold / 2) : 0;
     this.#bytesMax = bytesMax;
     const system = Object.fromEntries(SYSTEM_IMPORTS.map((name) => [name, imports[name].bind(imports)]));
     this.#imports = { ...system, ...(interpreter.functions as WebAssembly.ModuleImports), m: memory, t: table };
@@ -103,16 +123,35 @@ export class Translations implements DecodedPages {
   // ---- decoded pages ----
 
   pageBegins(decodedPage: number, frame: number, domain: number, hash: number): void {
-    const content = this.#contents
-      .get(hash)
-      ?.find((known) => known.domain === domain && known.page === 0 && this.#holds(frame, known));
+    const alike = this.#contents.get(hash);
+    if (alike === undefined) return;
+    const start = performance.now();
+    const content = alike.find((known) => known.domain === domain && known.page === 0 && this.#holds(frame, known));
     if (content === undefined) return;
     content.page = decodedPage;
     this.#byPage.set(decodedPage, content);
     for (const [entry, index] of content.regions) {
       if (index < 0) continue;
-      this.putBack++;
+      this.statistics.add('putBack');
       this.#enterAt(decodedPage, entry, index);
+    }
+    this.#countInherited(content);
+    this.#worked = true;
+    this.workEnds(start);
+  }
+
+  pageJoined(decodedPage: number): void {
+    const content = this.#byPage.get(decodedPage);
+    if (content) this.#countInherited(content);
+  }
+
+  /** What the VM on the thread has without asking, because it was made for others. Each VM once. */
+  #countInherited({ regions, heirs }: Content): void {
+    if (heirs.has(this.vm)) return;
+    for (const index of regions.values()) {
+      if (index < 0 || this.#madeFor[index] === this.vm) continue;
+      this.statistics.add('inherited');
+      heirs.add(this.vm);
     }
   }
 
@@ -139,14 +178,41 @@ export class Translations implements DecodedPages {
     const key = decodedPage * PAGE_BYTES + entry;
     const count = (this.#heat.get(key) ?? 0) + 1;
     this.#heat.set(key, count);
+    if (count === this.#aheadAt && !this.#byPage.get(decodedPage)?.regions.has(entry)) this.#askAhead(frame, entry, domain, hash);
     if (count < this.threshold) return;
     const content = this.#byPage.get(decodedPage) ?? this.#newContent(decodedPage, frame, domain, hash);
     if (content.regions.has(entry)) return;
     content.regions.set(entry, ASKED);
+    this.#worked = true;
+    this.statistics.add('asked');
     const id = this.#asks++;
-    this.#asked.set(id, { content, entry });
-    const code = new Uint8Array(content.words.slice().buffer as ArrayBuffer);
-    this.#service.request({ id, domain, hash: content.hash, code, entry });
+    this.#asked.set(id, { content, entry, vm: this.vm });
+    this.#service.request({
+      id,
+      domain,
+      hash: content.hash,
+      code: bytesOf(content.words.slice()),
+      entry,
+      vm: this.vm,
+      ahead: false,
+    });
+  }
+
+  #askAhead(frame: number, entry: number, domain: number, hash: number): void {
+    const place = hash * PAGE_BYTES + entry;
+    if (this.#askedAhead.has(place)) return;
+    if (this.#askedAhead.size === ASKED_AHEAD_MAX) this.#askedAhead.clear();
+    this.#askedAhead.add(place);
+    this.#worked = true;
+    this.statistics.add('askedAhead');
+    const code = bytesOf(this.#wordsOf(frame));
+    this.#service.request({ id: NO_ANSWER, domain, hash, code, entry, vm: this.vm, ahead: true });
+  }
+
+  /** If anything was done since `start`, which is of performance.now(), it took the thread so long. */
+  workEnds(start: number): void {
+    if (this.#worked) this.statistics.addInterval(performance.now() - start);
+    this.#worked = false;
   }
 
   /** Takes one thing that has been translated, if there is any. Between two runs of the interpreter, or while it decodes. */
@@ -154,29 +220,36 @@ export class Translations implements DecodedPages {
     const answer = this.#service.take();
     const place = answer && this.#asked.get(answer.id);
     if (!answer || !place) return;
+    this.#worked = true;
+    this.statistics.add('answered');
+    if (answer.vm !== place.vm) this.statistics.add('known');
     this.#asked.delete(answer.id);
     if (answer.module !== null) return this.#install(place, answer, answer.module);
     place.content.regions.set(place.entry, NOTHING);
     this.#forgetIfEmpty(place.content);
   }
 
-  #install(place: Place, { moduleId, name, bytes }: TranslatedRegion, module: WebAssembly.Module): void {
+  #install(place: Place, { moduleId, name, bytes, codeBytes, vm }: TranslatedRegion, module: WebAssembly.Module): void {
     let loaded = this.#loaded.get(moduleId);
     if (!loaded) {
-      loaded = { instance: new WebAssembly.Instance(module, { e: this.#imports }), bytes: 0, places: [] };
+      loaded = { instance: new WebAssembly.Instance(module, { e: this.#imports }), bytes: 0, codeBytes: 0, places: [] };
       this.#loaded.set(moduleId, loaded);
+      this.statistics.add('modules');
     }
     loaded.bytes += bytes;
-    this.bytes += bytes;
+    loaded.codeBytes += codeBytes;
+    this.statistics.add('bytes', bytes);
+    this.statistics.add('codeBytes', codeBytes);
     const { content, entry } = place;
     const index = this.#freeIndices.pop() ?? this.#nextIndex++;
     if (index >= this.#table.length) this.#table.grow(Math.max(TABLE_STEP, this.#table.length));
     this.#table.set(index, loaded.instance.exports[name]);
+    this.#madeFor[index] = vm;
     loaded.places.push(place);
     content.regions.set(entry, index);
-    this.regions++;
+    this.statistics.add('regions');
     if (content.page !== 0) this.#enterAt(content.page, entry, index);
-    while (this.bytes > this.#bytesMax && this.#loaded.size > 1) this.#evictOldest();
+    while (this.statistics.get('bytes') > this.#bytesMax && this.#loaded.size > 1) this.#evictOldest();
   }
 
   #enterAt(decodedPage: number, entry: number, index: number): void {
@@ -197,9 +270,11 @@ export class Translations implements DecodedPages {
   #evictOldest(): void {
     const [oldest] = this.#loaded;
     assert(oldest, 'what is evicted is loaded');
-    const [moduleId, { bytes, places }] = oldest;
+    const [moduleId, { bytes, codeBytes, places }] = oldest;
     this.#loaded.delete(moduleId);
-    this.bytes -= bytes;
+    this.statistics.add('modules', -1);
+    this.statistics.add('bytes', -bytes);
+    this.statistics.add('codeBytes', -codeBytes);
     for (const { content, entry } of places) this.#takeOut(content, entry);
   }
 
@@ -208,8 +283,8 @@ export class Translations implements DecodedPages {
     assert(index !== undefined && index >= 0, 'a region that goes is in the table');
     this.#table.set(index, null);
     this.#freeIndices.push(index);
-    this.regions--;
-    this.evicted++;
+    this.statistics.add('regions', -1);
+    this.statistics.add('evicted');
     content.regions.delete(entry);
     if (content.page !== 0) {
       const slot = (content.page >>> 2) + entry * SLOT_WORDS_PER_CODE_BYTE;
@@ -237,9 +312,13 @@ export class Translations implements DecodedPages {
     return true;
   }
 
+  #wordsOf(frame: number): Int32Array {
+    return this.#words.slice(frame * PAGE_WORDS, (frame + 1) * PAGE_WORDS);
+  }
+
   #newContent(page: number, frame: number, domain: number, hash: number): Content {
-    const words = this.#words.slice(frame * PAGE_WORDS, (frame + 1) * PAGE_WORDS);
-    const content = { domain, hash, words, regions: new Map<number, number>(), page };
+    const words = this.#wordsOf(frame);
+    const content = { domain, hash, words, regions: new Map<number, number>(), heirs: new Set<number>(), page };
     this.#contents.set(hash, [...(this.#contents.get(hash) ?? []), content]);
     this.#byPage.set(page, content);
     return content;

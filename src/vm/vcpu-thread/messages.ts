@@ -8,7 +8,7 @@
 import type { IoChannel, LayerFile, SharedImage } from '../../disk/index.ts';
 import type { ArenaMap } from '../../layout/arena.ts';
 import type { StoreSetup } from '../../page-store/index.ts';
-import type { TranslatorChannel } from '../translator-thread/channel.ts';
+import type { ClientChannel } from '../translator-thread/channel.ts';
 import type { TranslationSettings, VmProfile, VmState } from '../types.ts';
 
 /** Bytes of one port and direction that may be on their way unacknowledged. */
@@ -93,6 +93,6 @@ export interface ThreadSetup {
 }
 
 export interface ThreadTranslation {
-  readonly channel: TranslatorChannel;
+  readonly channel: ClientChannel;
   readonly settings: TranslationSettings;
 }
