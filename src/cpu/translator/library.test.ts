@@ -60,7 +60,7 @@ describe('regions that are known', () => {
 
   it('a region says how much guest code is in it', () => {
     const [whole, tail] = new RegionLibrary().translate([request(), request({ entry: 4 })]);
-    expect([whole?.codeBytes, tail?.codeBytes]).toEqual([8, 4]);
+    expect([whole?.codeBytes, tail?.codeBytes]).toEqual([12, 8]);
   });
 
   it('code in which nothing can be translated counts, too', () => {
