@@ -142,4 +142,141 @@ describe('the code of a region', () => {
       "
     `);
   });
+
+  it('a load in a loop: the page that it was in last, then the TLB', () => {
+    const loop = [
+      encode('lw', { rd: A0, rs1: A1, imm: 0 }),
+      encode('addi', { rd: A1, rs1: A1, imm: 4 }),
+      encode('bne', { rs1: A0, rs2: 0, imm: -8 }),
+      encode('ecall'),
+    ];
+    expect(regionText(loop, ['a0', 'a1'])).toMatchInlineSnapshot(`
+      "
+      page = (i64.and pc -4096)
+      tlb = (i32.load +0x21c block)
+      block L1
+        block L2
+          a0 = (i64.load +0x50 block)
+          a1 = (i64.load +0x58 block)
+          i64.store +0x280 block -1
+          loop L3
+            $11 = a1
+            block L4
+              if unlikely (i64.ne (i64.load +0x280 block) (i64.and $11 -4093))
+                $12 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $11) 8) 32752))
+                if unlikely (i64.ne (i64.load $12) (i64.and (i64.add $11 3) -4096))
+                  code = (load (i32.wrap $11) (i32.wrap (i64.shr_u $11 32)) 20)
+                  if unlikely code
+                    pc = page
+                    br L2
+                  end
+                  i64.store +0x280 block -1
+                  $10 = (i64.load +0x228 block)
+                  br L4
+                end
+                i64.store +0x280 block (i64.load $12)
+                i32.store +0x288 block (i32.load +0x8 $12)
+              end
+              $10 = (i64.load32_s (i32.add (i32.wrap $11) (i32.load +0x288 block)))
+            end
+            a0 = $10
+            a1 = (i64.add a1 4)
+            $12 = (i64.ne a0 0)
+            budget = (i64.sub budget 3)
+            if $12
+              if unlikely (i64.lt_s budget 0)
+                pc = page
+                br L2
+              end
+              br L3
+            else
+              i64.store +0x50 block a0
+              i64.store +0x58 block a1
+              code = 3
+              pc = (i64.add page 12)
+              br L1
+            end
+            unreachable
+          end
+          unreachable
+        end
+        i64.store +0x50 block a0
+        i64.store +0x58 block a1
+        br L1
+        unreachable
+      end
+      block L5
+        br_if unlikely L5 code
+        if unlikely (i64.lt_s budget 0)
+          i64.store +0x240 block page
+          code = 11
+          br L5
+        end
+        $12 = (i32.add (i32.load +0x220 block) (i32.and (i32.shr_u (i32.wrap pc) 8) 32752))
+        br_if unlikely L5 (i64.ne (i64.load $12) (i64.and pc -4096))
+        $13 = (i32.add (i32.load +0x8 $12) (i32.shl (i32.and (i32.wrap pc) 4095) 2))
+        br_if L5 (i32.ne (i32.load16_u $13) 6)
+        return_call_indirect pc budget block (i32.load +0x4 $13)
+      end
+      i64.store +0x200 block pc
+      i64.store +0x208 block budget
+      "
+    `);
+  });
+
+  it('a CSR: the hart does it, and what it wrote is read again', () => {
+    const csr = [
+      encode('addi', { rd: A0, rs1: A0, imm: 1 }),
+      encode('csrrw', { rd: A1, rs1: A0, imm: 0x140 }),
+      encode('add', { rd: A1, rs1: A1, rs2: A0 }),
+      encode('ecall'),
+    ];
+    expect(regionText(csr, ['a0', 'a1'])).toMatchInlineSnapshot(`
+      "
+      page = (i64.and pc -4096)
+      tlb = (i32.load +0x21c block)
+      block L1
+        a0 = (i64.load +0x50 block)
+        a0 = (i64.add a0 1)
+        i64.store +0x50 block a0
+        i64.store +0x208 block (i64.sub budget 1)
+        code = (csr 4416 11 10)
+        if unlikely code
+          if (i32.eq code 9)
+            budget = (i64.sub budget 2)
+            pc = (i64.add page 8)
+            br L1
+          end
+          budget = (i64.sub budget 1)
+          pc = (i64.add page 4)
+          br L1
+        end
+        a1 = (i64.load +0x58 block)
+        tlb = (i32.load +0x21c block)
+        a1 = (i64.add a1 a0)
+        i64.store +0x58 block a1
+        code = 3
+        budget = (i64.sub budget 3)
+        pc = (i64.add page 12)
+        br L1
+        unreachable
+      end
+      block L2
+        br_if unlikely L2 code
+        if unlikely (i64.lt_s budget 0)
+          i64.store +0x240 block page
+          code = 11
+          br L2
+        end
+        $10 = (i32.add (i32.load +0x220 block) (i32.and (i32.shr_u (i32.wrap pc) 8) 32752))
+        br_if unlikely L2 (i64.ne (i64.load $10) (i64.and pc -4096))
+        $11 = (i32.add (i32.load +0x8 $10) (i32.shl (i32.and (i32.wrap pc) 4095) 2))
+        br_if L2 (i32.ne (i32.load16_u $11) 6)
+        return_call_indirect pc budget block (i32.load +0x4 $11)
+      end
+      i64.store +0x200 block pc
+      i64.store +0x208 block budget
+      "
+    `);
+  });
 });
