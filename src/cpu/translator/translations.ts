@@ -26,8 +26,8 @@ const SLOT_WORDS_PER_CODE_BYTE = SLOT_SIZE / 4 / 2;
 const OPERATION = 0xffff;
 /** The table grows by so many at least. */
 const TABLE_STEP = 256;
-/** When so many places have been sampled all are taken as cold again, so that memory is bounded, and code is hot which is run now. */
-const PLACES_MAX = 16_384;
+/** After so many samples, some seconds of a busy thread, all places are half as hot: code is hot which is run now, and memory is bounded. */
+const HALVE_AFTER = 50_000;
 /** It is forgotten what was asked for ahead when there is so much of it. */
 const ASKED_AHEAD_MAX = 20_000;
 
@@ -98,6 +98,7 @@ export class Translations implements DecodedPages {
   readonly #askedAhead = new Set<number>();
   readonly #freeIndices: number[] = [];
   #asks = 0;
+  #samples = 0;
   #nextIndex = 0;
   /** By index in the table: the VM that the region was made for. */
   readonly #madeFor: number[] = [];
@@ -173,7 +174,7 @@ export class Translations implements DecodedPages {
 
   /** Execution was seen at this entry of the decoded page, which is for the bytes of `frame`. */
   sample(decodedPage: number, entry: number, frame: number, domain: number, hash: number): void {
-    if (this.#heat.size === PLACES_MAX) this.#heat.clear();
+    if (++this.#samples % HALVE_AFTER === 0) this.#coolDown();
     const key = decodedPage * PAGE_BYTES + entry;
     const count = (this.#heat.get(key) ?? 0) + 1;
     this.#heat.set(key, count);
@@ -195,6 +196,13 @@ export class Translations implements DecodedPages {
       vm: this.vm,
       ahead: false,
     });
+  }
+
+  #coolDown(): void {
+    for (const [place, count] of this.#heat) {
+      if (count < 2) this.#heat.delete(place);
+      else this.#heat.set(place, count >> 1);
+    }
   }
 
   #askAhead(frame: number, entry: number, domain: number, hash: number): void {

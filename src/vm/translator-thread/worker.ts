@@ -14,6 +14,8 @@ import { ASKED, BATCH, NOBODY, SLEEPS, type TranslatorChannel, type TranslatorSe
 const LOOK_MS = 3;
 /** Looks without anything found, until it sleeps. */
 const LOOKS_BEFORE_SLEEP = 50;
+/** So many looks in a row with something asked, and it is made although it does not fill a module: each module costs V8 some 9 KiB beside its code. */
+const LOOKS_TO_GATHER = 4;
 /** What may be needed is not made ahead beyond so much. */
 const AHEAD_MAX = 1000;
 /** Compiling so many regions leaves garbage that is worth a collection before a long sleep. */
@@ -67,16 +69,20 @@ function sleep(asked: number): void {
   Atomics.store(bell, SLEEPS, 0);
 }
 
-for (let looks = 0; ; ) {
+for (let looks = 0, gathering = 0; ; ) {
   const asked = Atomics.load(bell, ASKED);
   listen();
-  if (queue.length + ahead.length > 0) {
+  if (queue.length > 0) gathering++;
+  const isWorthAModule = queue.length >= BATCH || gathering > LOOKS_TO_GATHER;
+  if (isWorthAModule || (queue.length === 0 && ahead.length >= BATCH)) {
     work();
     looks = 0;
+    gathering = 0;
     continue;
   }
-  if (++looks > LOOKS_BEFORE_SLEEP) {
-    sleep(asked);
+  if (queue.length === 0 && ++looks > LOOKS_BEFORE_SLEEP) {
+    if (ahead.length > 0) work();
+    else sleep(asked);
     looks = 0;
   }
   Atomics.wait(bell, NOBODY, 0, LOOK_MS);
