@@ -1,0 +1,451 @@
+/**
+ * Pages under several addresses, as code and as data, while a region runs: what is written through one address is there under the other at once,
+ * also when the write gives the page another frame.
+ */
+import { describe, expect, it } from 'vitest';
+import { Random } from '../../../test/oracle/random.ts';
+import { asm } from '../hart/assembly-for-tests.ts';
+import { CAUSE } from '../hart/cause.ts';
+import type { TestMachine } from '../hart/machine-for-tests.ts';
+import { WIDE } from '../hart/state.ts';
+import { encode } from '../instructions/encode-for-tests.ts';
+import type { OpName } from '../instructions/table.ts';
+import { addi, assemble, branch, ECALL, type Line, randomInstruction, ret, SCRATCH_REGISTERS } from './code-for-tests.ts';
+import { DEVICE, FREE, LEAVES, PAGE, Pair, PTE, RW, RX } from './pair-for-tests.ts';
+
+const CODE = 0x10;
+const [RA, A0, A1, S0, S1, S2, S3, S4, S5, S6] = [1, 10, 11, 8, 9, 18, 19, 20, 21, 22];
+/** Two addresses of one page of data. The TLB has the same entry for a page and the one 512 further on. */
+const [A, B] = [0x40, 0x50];
+const [BESIDE_A, BESIDE_B] = [A + 512, B + 512];
+/** Guest pages of the data: the page of both addresses, the page behind it, what it is shared with, what lies beside it in the TLB. */
+const [DATA, BEHIND, TWIN, OTHER] = [FREE + 8, FREE + 9, FREE + 10, FREE + 11];
+const PASSES = 12;
+/** The pass that writes. */
+const WRITING_PASS = 5;
+
+const fill = (pair: Pair, guestPage: number, random: Random): void =>
+  pair.write(
+    guestPage,
+    0,
+    Uint8Array.from({ length: PAGE }, () => random.below(256)),
+  );
+
+/** What the page is when the program begins. */
+const STATES: Readonly<Record<string, (pair: Pair, random: Random) => void>> = {
+  zero: () => {},
+  private: (pair, random) => fill(pair, DATA, random),
+  shared: (pair, random) => {
+    fill(pair, DATA, random);
+    pair.each(({ pages }) => pages.share(DATA, TWIN));
+  },
+  'a view': (pair, random) => {
+    fill(pair, TWIN, random);
+    pair.each(({ pages }) => pages.share(TWIN, DATA));
+  },
+  code: (pair, random) => {
+    fill(pair, DATA, random);
+    pair.each(({ pages }) => pages.frameForFetch(DATA));
+  },
+};
+
+async function start(label: string, state: string, random: Random, lines: readonly Line[]): Promise<Pair> {
+  const pair = await Pair.open(`${label}, page ${state}`);
+  pair.map(CODE, FREE, RX);
+  for (const page of [A, B]) {
+    pair.map(page, DATA, RW);
+    pair.map(page + 1, BEHIND, RW);
+    pair.map(page + 512, OTHER, RW);
+  }
+  STATES[state]?.(pair, random);
+  pair.write(FREE, 0, assemble(lines));
+  for (const register of SCRATCH_REGISTERS) pair.set(register, random.between(-100, 100));
+  pair.set(S0, A * PAGE + 256);
+  pair.set(S1, B * PAGE + 256);
+  pair.set(S2, PASSES);
+  pair.set(S3, BESIDE_A * PAGE + 512);
+  pair.set(S4, BESIDE_B * PAGE + 512);
+  pair.set(S5, PASSES - WRITING_PASS);
+  pair.setPc(CODE * PAGE);
+  return pair;
+}
+
+function runToEnd(pair: Pair): void {
+  expect(pair.run(), pair.label).toBe('idle');
+  expect(pair.wide(WIDE.SCAUSE), pair.label).toBe(CAUSE.ECALL_USER);
+  expect(pair.translator.regionsMade()).toBeGreaterThan(0);
+}
+
+/** a0 takes in what is in a register, so that no reading is lost. */
+const takeIn = (register: number): Line[] => [
+  encode('slli', { rd: 5, rs1: A0, imm: 5 }),
+  encode('sub', { rd: A0, rs1: 5, rs2: A0 }),
+  encode('add', { rd: A0, rs1: A0, rs2: register }),
+];
+
+describe('data under two addresses, in a loop that reads through the one', () => {
+  const reads: Readonly<Record<string, readonly number[]>> = {
+    ld: [encode('ld', { rd: A1, rs1: S0 })],
+    lbu: [encode('lbu', { rd: A1, rs1: S0, imm: 3 })],
+    fld: [encode('fld', { rd: 1, rs1: S0 }), encode('fmv.x.d', { rd: A1, rs1: 1 })],
+    'lr.d': [encode('lr.d', { rd: A1, rs1: S0 })],
+    'ld across': [encode('addi', { rd: 6, rs1: S0, imm: 2047 }), encode('ld', { rd: A1, rs1: 6, imm: PAGE - 256 - 2047 - 4 })],
+  };
+  const writes: Readonly<Record<string, readonly number[]>> = {
+    sd: [encode('sd', { rs1: S1, rs2: S2 })],
+    'sd zero': [encode('sd', { rs1: S1, rs2: 0 })],
+    sb: [encode('sb', { rs1: S1, rs2: S2, imm: 3 })],
+    fsd: [encode('fmv.d.x', { rd: 2, rs1: S2 }), encode('fsd', { rs1: S1, rs2: 2 })],
+    amo: [encode('amoadd.d', { rd: 7, rs1: S1, rs2: S2 })],
+    sc: [encode('lr.w', { rd: 7, rs1: S1 }), encode('sc.w', { rd: 28, rs1: S1, rs2: S2 })],
+    'sd across': [encode('addi', { rd: 6, rs1: S1, imm: 2047 }), encode('sd', { rs1: 6, rs2: S2, imm: PAGE - 256 - 2047 - 4 })],
+  };
+  /** What stands between the reading and the write: nothing, or accesses that take the TLB's entries. */
+  const between: Readonly<Record<string, readonly number[]>> = {
+    nothing: [],
+    'the TLB entry of A taken': [encode('lw', { rd: 29, rs1: S3 })],
+    'the TLB entry of B taken': [encode('sw', { rs1: S4, rs2: 29 })],
+  };
+
+  /** Reads, in one pass writes once, and reads again. */
+  const oneWrite = (read: readonly number[], write: readonly number[], middle: readonly number[]): Line[] => [
+    'again',
+    ...read,
+    ...takeIn(A1),
+    ...middle,
+    branch('bne', S2, S5, 'past'),
+    ...write,
+    'past',
+    ...read,
+    ...takeIn(A1),
+    addi(S2, S2, -1),
+    branch('bne', S2, 0, 'again'),
+    ECALL,
+  ];
+
+  it.each(Object.keys(STATES))('and one write through the other, to a page that is %s', async (state) => {
+    for (const [readName, read] of Object.entries(reads))
+      for (const [writeName, write] of Object.entries(writes))
+        for (const [betweenName, middle] of Object.entries(between)) {
+          const label = `${readName}, ${betweenName}, ${writeName}`;
+          runToEnd(await start(label, state, new Random(1), oneWrite(read, write, middle)));
+        }
+  });
+
+  it.each(Object.keys(STATES))('and that is read, then written, through both, to a page that is %s', async (state) => {
+    // A write through A first, so that its grant is one to write; then the page is made a view again, and written through B.
+    const lines: Line[] = [
+      'again',
+      encode('ld', { rd: A1, rs1: S0 }),
+      ...takeIn(A1),
+      encode('sd', { rs1: S0, rs2: S2, imm: 8 }),
+      encode('ld', { rd: A1, rs1: S1, imm: 8 }),
+      ...takeIn(A1),
+      encode('sd', { rs1: S1, rs2: A0, imm: 0 }),
+      encode('ld', { rd: A1, rs1: S0 }),
+      ...takeIn(A1),
+      addi(S2, S2, -1),
+      branch('bne', S2, 0, 'again'),
+      ECALL,
+    ];
+    runToEnd(await start('both', state, new Random(2), lines));
+  });
+
+  it('and many stores of zeros, which take no frame for long, and then one that is none', async () => {
+    const lines: Line[] = [
+      'zeros',
+      encode('sd', { rs1: S1, rs2: 0 }),
+      encode('ld', { rd: A1, rs1: S0 }),
+      ...takeIn(A1),
+      addi(S6, S6, -1),
+      branch('bne', S6, 0, 'zeros'),
+      ...oneWrite(reads['ld'] as number[], writes['sd'] as number[], []),
+    ];
+    for (const zeros of [1, 1000, 1023, 1024, 1025, 1500]) {
+      const pair = await start(`${zeros} zeros`, 'zero', new Random(3), lines);
+      pair.set(S6, zeros);
+      runToEnd(pair);
+    }
+  });
+
+  it('while a device writes to the page when it is told to', async () => {
+    const tell = [encode('sw', { rs1: S6, rs2: S2, imm: 16 })];
+    for (const state of Object.keys(STATES))
+      for (const [name, read] of Object.entries(reads)) {
+        const pair = await start(`a device, ${name}`, state, new Random(4), oneWrite(read, tell, []));
+        pair.map(0x70, DEVICE, RW);
+        pair.set(S6, 0x70 * PAGE);
+        const onWrite = ({ bus, pages }: TestMachine): void => {
+          bus.onWrite = () => pages.put(DATA * PAGE + 256, 0x1234_5678, 0x9abc_def0 | 0);
+        };
+        pair.each(onWrite);
+        runToEnd(pair);
+        expect(pair.interpreter.bus.log.length).toBe(1);
+      }
+  });
+
+  it('at random: loads, stores, atomics through all addresses, in loops with branches', async () => {
+    for (let seed = 1; seed <= 200; seed++) {
+      const random = new Random(seed);
+      const some = (most: number): Line[] =>
+        Array.from({ length: random.between(1, most) }, () => randomInstruction(random, [S0, S1, S3, S4], random.oneIn(2)));
+      const lines: Line[] = ['again', ...some(10)];
+      for (let block = 0; block < 3; block++) {
+        // In one pass only: most of the time nothing is written.
+        lines.push(
+          addi(S6, S2, -random.between(1, PASSES)),
+          branch('bne', S6, 0, `past${block}`),
+          ...some(6),
+          `past${block}`,
+          ...some(4),
+        );
+      }
+      lines.push(addi(S2, S2, -1), branch('bne', S2, 0, 'again'), ECALL);
+      const pair = await start(`seed ${seed}`, random.pick(Object.keys(STATES)), random, lines);
+      const edge = (): number => (random.oneIn(3) ? PAGE - 8 * random.between(1, 16) - 4 * random.below(2) : 256);
+      const at = edge() & -8;
+      pair.set(S0, A * PAGE + at);
+      pair.set(S1, B * PAGE + at);
+      runToEnd(pair);
+    }
+  });
+
+  it('with merges, moves and ages between the slices', async () => {
+    for (let seed = 1; seed <= 60; seed++) {
+      const random = new Random(seed);
+      const lines = [
+        addi(S6, 0, 100),
+        'more',
+        addi(S2, 0, PASSES),
+        ...oneWrite(
+          reads['ld'] as number[],
+          [...(writes['sd'] as number[]), ...(writes['amo'] as number[])],
+          between['the TLB entry of A taken'] as number[],
+        ).slice(0, -1),
+        addi(S6, S6, -1),
+        branch('bne', S6, 0, 'more'),
+        ECALL,
+      ];
+      const pair = await start(`seed ${seed}`, random.pick(Object.keys(STATES)), random, lines);
+      pair.each((machine) => {
+        const { hart, pages, thread } = machine;
+        for (let slice = 0; ; slice++) {
+          if (hart.run(random.between(20, 400)) === 'idle') break;
+          expect(slice).toBeLessThan(2000);
+          const happens = [() => pages.share(DATA, TWIN), () => thread.tlb.dropAllWrites(), () => pages.frameForFetch(DATA)];
+          random.pick(happens)();
+        }
+      });
+      // TWIN is what it was last shared as, which the slices decide.
+      pair.each(({ pages }) => pages.share(DATA, TWIN));
+      expect(pair.differences(), pair.label).toEqual([]);
+    }
+  });
+});
+
+describe('tables that a program changes under itself, in S-mode', () => {
+  const SV = PTE.V | PTE.R | PTE.W;
+  /** Virtual pages of the two leaf tables, as data. */
+  const TABLE = 0x80;
+  const entry = (guestPage: number, flags: number): number => (guestPage << 10) | flags;
+
+  async function startSupervisor(label: string, lines: readonly Line[]): Promise<Pair> {
+    const pair = await Pair.open(label, 'supervisor');
+    pair.map(CODE, FREE, PTE.V | PTE.X | PTE.R);
+    pair.map(TABLE, LEAVES[0], SV);
+    pair.map(A, DATA, SV);
+    pair.map(B, DATA, SV);
+    for (const [i, page] of [DATA, BEHIND, TWIN, OTHER].entries()) {
+      const random = new Random(100 + i);
+      fill(pair, page, random);
+    }
+    pair.write(FREE, 0, assemble(lines));
+    pair.set(S0, A * PAGE + 256);
+    pair.set(S1, B * PAGE + 256);
+    pair.set(S2, PASSES);
+    pair.set(S3, TABLE * PAGE + 8 * A);
+    pair.set(S5, PASSES - WRITING_PASS);
+    pair.setPc(CODE * PAGE);
+    return pair;
+  }
+  const END = encode('ebreak');
+  const read = [encode('ld', { rd: A1, rs1: S0 }), ...takeIn(A1)];
+  /** Reads; in one pass something else; reads. */
+  const loop = (once: readonly Line[]): Line[] => [
+    'again',
+    ...read,
+    branch('bne', S2, S5, 'past'),
+    ...once,
+    'past',
+    ...read,
+    encode('ld', { rd: A1, rs1: S1 }),
+    ...takeIn(A1),
+    addi(S2, S2, -1),
+    branch('bne', S2, 0, 'again'),
+    END,
+  ];
+  const end = (pair: Pair): void => {
+    expect(pair.run(), pair.label).toBe('idle');
+    expect(pair.wide(WIDE.SCAUSE), pair.label).toBe(CAUSE.BREAKPOINT);
+    expect(pair.translator.regionsMade()).toBeGreaterThan(0);
+  };
+
+  it.each([
+    ['one address', S0, 0],
+    ['an address space', 0, S6],
+    ['everything', 0, 0],
+  ] as const)('another page, fenced by %s', async (_name, rs1, rs2) => {
+    const pair = await startSupervisor('another page', loop([encode('sd', { rs1: S3, rs2: S4 }), asm.sfenceVma(rs1, rs2)]));
+    pair.set(S4, entry(OTHER, SV));
+    end(pair);
+    // Once more, from the other page back to the first.
+    pair.set(S4, entry(DATA, SV));
+    pair.set(S2, PASSES);
+    pair.each(({ hart }) => (hart.state.wide[WIDE.SEPC] = CODE * PAGE));
+    end(pair);
+  });
+
+  it('no page, and then one again', async () => {
+    const pair = await startSupervisor('no page', loop([encode('sd', { rs1: S3, rs2: 0 }), asm.sfenceVma(S0, 0)]));
+    expect(pair.run()).toBe('idle');
+    expect([pair.wide(WIDE.SCAUSE), pair.wide(WIDE.STVAL)]).toEqual([CAUSE.LOAD_PAGE_FAULT, A * PAGE + 256]);
+    pair.map(A, TWIN, SV);
+    end(pair);
+  });
+
+  it('a page that may not be written any more', async () => {
+    const write = encode('sd', { rs1: S0, rs2: S2, imm: 16 });
+    const pair = await startSupervisor('read-only', [
+      ...loop([encode('sd', { rs1: S3, rs2: S4 }), asm.sfenceVma(S0, 0)]).flatMap((line) =>
+        line === 'past' ? [line, write] : [line],
+      ),
+    ]);
+    pair.set(S4, entry(DATA, PTE.V | PTE.R));
+    expect(pair.run()).toBe('idle');
+    expect(pair.wide(WIDE.SCAUSE)).toBe(CAUSE.STORE_PAGE_FAULT);
+    pair.map(A, DATA, SV);
+    end(pair);
+  });
+
+  it('the table itself, read in a loop while accesses set A and D in it, shared until then', async () => {
+    // Each pass reads the entries of B and of the page that it touches for the first time; the table leaves its shared frame in the first.
+    const table = (register: number): Line[] => [encode('ld', { rd: A1, rs1: register }), ...takeIn(A1)];
+    for (const touch of ['ld', 'sd', 'amoadd.d', 'lr.d', 'fld'] as OpName[])
+      for (const shared of [false, true]) {
+        const lines: Line[] = [
+          'again',
+          ...table(S3),
+          ...table(S4),
+          encode(touch, { rd: 12, rs1: S1, rs2: S2 }),
+          ...table(S4),
+          ...table(S3),
+          // On to the next page and its entry.
+          encode('lui', { rd: 5, imm: PAGE }),
+          encode('add', { rd: S1, rs1: S1, rs2: 5 }),
+          addi(S4, S4, 8),
+          addi(S2, S2, -1),
+          branch('bne', S2, 0, 'again'),
+          END,
+        ];
+        const pair = await startSupervisor(`${touch}, ${shared ? 'shared' : 'private'}`, lines);
+        for (let i = 0; i < PASSES; i++) pair.map(B + i, DATA + i, SV);
+        pair.set(S4, TABLE * PAGE + 8 * B);
+        if (shared) pair.each(({ pages }) => pages.share(LEAVES[0], FREE + 60));
+        end(pair);
+      }
+  });
+
+  it('satp, SUM and MXR between two readings', async () => {
+    const SSTATUS = 0x100;
+    const [SUM, MXR] = [1 << 18, 1 << 19];
+    const set = (bits: number): Line[] => [encode('csrrs', { imm: SSTATUS, rs1: bits })];
+    const clear = (bits: number): Line[] => [encode('csrrc', { imm: SSTATUS, rs1: bits })];
+    const cases: readonly (readonly [string, number, Line[], Line[]])[] = [
+      ['SUM', RW, set(S6), clear(S6)],
+      ['MXR', PTE.V | PTE.X, set(S6), clear(S6)],
+    ];
+    for (const [name, flags, on, off] of cases) {
+      const lines = [
+        'again',
+        ...on,
+        ...read,
+        ...read,
+        ...off,
+        ...read,
+        addi(S2, S2, -1),
+        branch('bne', S2, 0, 'again'),
+        END,
+      ] as const;
+      const pair = await startSupervisor(name, lines);
+      pair.map(A, DATA, flags);
+      pair.set(S6, name === 'SUM' ? SUM : MXR);
+      // Each pass faults at the reading behind `off`; the handler steps over it.
+      for (let pass = 0; pass < PASSES; pass++) {
+        expect(pair.run(), name).toBe('idle');
+        expect(pair.wide(WIDE.SCAUSE), name).toBe(CAUSE.LOAD_PAGE_FAULT);
+        pair.each(({ hart }) => (hart.state.wide[WIDE.SEPC] = (hart.state.wide[WIDE.SEPC] as number) + 4));
+      }
+      end(pair);
+    }
+    // Two roots: in the other one the lower leaf table is another, where A leads elsewhere.
+    const pair = await startSupervisor('satp', loop([asm.csrrw(S6, 0x180, S6)]));
+    const [root, middle, leaf] = [FREE + 40, FREE + 41, FREE + 42];
+    pair.each(({ pages }) => {
+      pages.put(root * PAGE, entry(middle, PTE.V), 0);
+      pages.put(middle * PAGE, entry(leaf, PTE.V), 0, entry(LEAVES[1], PTE.V), 0);
+      pages.put(leaf * PAGE + 8, entry(LEAVES[0] + 2, PTE.V | PTE.X | PTE.A), 0);
+      pages.put(leaf * PAGE + 8 * CODE, entry(FREE, PTE.V | PTE.X | PTE.R), 0);
+      pages.put(leaf * PAGE + 8 * A, entry(OTHER, SV), 0, entry(TWIN, SV), 0);
+      pages.put(leaf * PAGE + 8 * B, entry(BEHIND, SV), 0);
+    });
+    pair.each(({ thread }) => thread.registers.set(S6, root, 0x8000_0000 | 0));
+    end(pair);
+  });
+});
+
+describe('code under two addresses', () => {
+  const call = (register: number): number => encode('jalr', { rd: RA, rs1: register });
+  /** Gives its own address, and the link of a jump in it. */
+  const FUNCTION: Line[] = [
+    encode('addi', { rd: 6, rs1: RA }),
+    encode('auipc', { rd: A1 }),
+    ...takeIn(A1),
+    encode('jal', { rd: RA, imm: 4 }),
+    ...takeIn(RA),
+    encode('jalr', { rd: 0, rs1: 6 }),
+  ];
+  const lines: Line[] = ['again', call(S0), call(S1), call(S3), addi(S2, S2, -1), branch('bne', S2, 0, 'again'), ECALL];
+
+  it.each(['one frame', 'a frame for each', 'frames that are merged, and taken apart'])(
+    '%s: what is relative to PC is not the same',
+    async (frames) => {
+      const pair = await start(frames, 'zero', new Random(5), lines);
+      const [first, second] = [0x90, 0x1a0];
+      const bytes = assemble(FUNCTION);
+      pair.write(FREE + 2, 128, bytes);
+      pair.write(FREE + 3, 128, bytes);
+      pair.map(first, FREE + 2, RX);
+      pair.map(second, frames === 'one frame' ? FREE + 2 : FREE + 3, RX);
+      pair.map(first + 512, FREE + 2, RX);
+      pair.set(S0, first * PAGE + 128);
+      pair.set(S1, second * PAGE + 128);
+      pair.set(S3, (first + 512) * PAGE + 128);
+      runToEnd(pair);
+      if (frames.startsWith('frames')) {
+        pair.each(({ pages }) => pages.share(FREE + 2, FREE + 3));
+        again(pair);
+        // One of them gets other code, and then the other.
+        pair.write(FREE + 3, 128, assemble([addi(A0, A0, 5), ret]));
+        again(pair);
+        pair.write(FREE + 2, 128, assemble([addi(A0, A0, 7), ret]));
+        again(pair);
+      }
+    },
+  );
+
+  function again(pair: Pair): void {
+    pair.set(S2, PASSES);
+    pair.each(({ hart }) => (hart.state.wide[WIDE.SEPC] = CODE * PAGE));
+    runToEnd(pair);
+  }
+});
