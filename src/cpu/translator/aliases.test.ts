@@ -168,20 +168,42 @@ describe('data under two addresses, in a loop that reads through the one', () =>
     }
   });
 
-  it('while a device writes to the page when it is told to', async () => {
-    const tell = [encode('sw', { rs1: S6, rs2: S2, imm: 16 })];
+  /** What devices do with the page while the store that tells them is on. */
+  const deeds: Readonly<Record<string, (machine: TestMachine) => void>> = {
+    'writes to it': ({ pages }) => pages.put(DATA * PAGE + 256, 0x1234_5678, 0x9abc_def0 | 0),
+    'puts a view in its place': ({ pages }) => pages.share(TWIN, DATA),
+    'shares it': ({ pages }) => pages.share(DATA, TWIN),
+    'makes it code': ({ pages }) => pages.frameForFetch(DATA),
+  };
+  const DEVICE_PAGE = 0x70;
+  const tell = encode('sw', { rs1: S6, rs2: S2, imm: 16 });
+
+  async function startWithDevice(
+    label: string,
+    state: string,
+    random: Random,
+    lines: readonly Line[],
+    chosen: readonly string[],
+  ): Promise<Pair> {
+    const pair = await start(label, state, random, lines);
+    fill(pair, TWIN, random);
+    pair.map(DEVICE_PAGE, DEVICE, RW);
+    pair.set(S6, DEVICE_PAGE * PAGE);
+    pair.each(
+      (machine) => (machine.bus.onWrite = () => deeds[chosen[machine.bus.log.length % chosen.length] as string]?.(machine)),
+    );
+    return pair;
+  }
+
+  it.each(Object.keys(deeds))('while a device %s', async (deed) => {
     for (const state of Object.keys(STATES))
-      for (const [name, read] of Object.entries(reads)) {
-        const pair = await start(`a device, ${name}`, state, new Random(4), oneWrite(read, tell, []));
-        pair.map(0x70, DEVICE, RW);
-        pair.set(S6, 0x70 * PAGE);
-        const onWrite = ({ bus, pages }: TestMachine): void => {
-          bus.onWrite = () => pages.put(DATA * PAGE + 256, 0x1234_5678, 0x9abc_def0 | 0);
-        };
-        pair.each(onWrite);
-        runToEnd(pair);
-        expect(pair.interpreter.bus.log.length).toBe(1);
-      }
+      for (const [readName, read] of Object.entries(reads))
+        for (const [writeName, write] of Object.entries(writes)) {
+          const lines = oneWrite([...write, ...read], [tell], [...read, ...write]);
+          const pair = await startWithDevice(`${readName}, ${writeName}, a device ${deed}`, state, new Random(4), lines, [deed]);
+          runToEnd(pair);
+          expect(pair.interpreter.bus.log.length).toBe(1);
+        }
   });
 
   it('at random: loads, stores, atomics through all addresses, in loops with branches', async () => {
@@ -201,7 +223,8 @@ describe('data under two addresses, in a loop that reads through the one', () =>
         );
       }
       lines.push(addi(S2, S2, -1), branch('bne', S2, 0, 'again'), ECALL);
-      const pair = await start(`seed ${seed}`, random.pick(Object.keys(STATES)), random, lines);
+      const chosen = [random.pick(Object.keys(deeds)), random.pick(Object.keys(deeds))];
+      const pair = await startWithDevice(`seed ${seed}`, random.pick(Object.keys(STATES)), random, lines, chosen);
       const edge = (): number => (random.oneIn(3) ? PAGE - 8 * random.between(1, 16) - 4 * random.below(2) : 256);
       const at = edge() & -8;
       pair.set(S0, A * PAGE + at);

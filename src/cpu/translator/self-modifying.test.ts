@@ -158,6 +158,13 @@ describe('a loop that patches', () => {
   });
 });
 
+/** As the decode cache has it, of the page's first words. */
+function hashOf(words: Int32Array, count: number): number {
+  let hash = 0;
+  for (const word of words.subarray(0, count)) hash = Math.imul((hash ^ word) + (hash >>> 15), 0x9e3779b1);
+  return hash;
+}
+
 describe('code that somebody else writes', () => {
   it('is run as it is after the fence: a device, a merge, the same bytes again', async () => {
     const lines: Line[] = ['again', EBREAK, FENCE, call(S3), encode('add', { rd: A0, rs1: A0, rs2: A1 }), jump('again')];
@@ -187,6 +194,32 @@ describe('code that somebody else writes', () => {
       turn(11, () => pair.map(CODE + 1, FREE + 1, RWX));
     }
     expect(pair.regions).toBeGreaterThan(0);
+  });
+
+  it('is not taken for other bytes of the same hash, one after the other or side by side', async () => {
+    const lines: Line[] = ['again', EBREAK, FENCE, call(S3), jump('again')];
+    const pair = await start('the same hash', lines);
+    const pages = [CODE + 1, CODE + 2, CODE + 3];
+    for (const [i, page] of pages.entries()) pair.map(page, FREE + 1 + i, RX);
+    const words = Array.from({ length: 4 }, (_, i) =>
+      Int32Array.from({ length: 1024 }, (_, at) => [addi(A0, 0, i), ret][at] ?? 0),
+    );
+    // The last word makes the hash what the first page's is.
+    const first = words[0] as Int32Array;
+    for (const other of words.slice(1)) {
+      const [a, b] = [hashOf(first, 1023), hashOf(other, 1023)];
+      other[1023] = (((a ^ (first[1023] as number)) + (a >>> 15) - (b >>> 15)) | 0) ^ b;
+      expect(hashOf(other, 1024)).toBe(hashOf(first, 1024));
+    }
+    pair.run();
+    for (let turn = 0; turn < 30; turn++) {
+      const which = (turn % 7) % pages.length;
+      pair.write(FREE + 1 + which, 0, new Uint8Array((words[turn % 4] as Int32Array).buffer));
+      pair.set(S3, (pages[which] as number) * PAGE);
+      pair.each(({ hart }) => (hart.state.wide[WIDE.SEPC] = CODE * PAGE + 4));
+      pair.run();
+      expect(pair.x(A0)).toBe(BigInt(turn % 4));
+    }
   });
 
   it('cleared as a page, it is illegal; written again, it runs', async () => {

@@ -19,7 +19,6 @@ const POSITIONS = 8;
 const STRIDE = 32;
 /** The pass of a loop that comes to the bad page. */
 const BAD_PASS = 2;
-const PASSES = 4;
 
 type Shape = 'straight' | 'loop' | 'branches';
 
@@ -82,7 +81,8 @@ async function start(fault: Fault, shape: Shape, position: number, seed: number)
   pair.set(S0, GOOD * PAGE + 512);
   const bad = BAD * PAGE + (fault.offset ?? 0);
   pair.set(S1, shape === 'straight' ? bad : bad - BAD_PASS * STRIDE);
-  pair.set(S2, PASSES);
+  // Now the one way of the branches is the first, now the other.
+  pair.set(S2, 4 + (seed & 1));
   pair.each(({ bus, thread }) => {
     thread.registers.fs = fault.fs ?? 1;
     thread.registers.frm = fault.frm ?? 0;
@@ -275,9 +275,9 @@ describe('random programs that fault in many places', () => {
     return [...lines, addi(S2, S2, -1), branch('bne', S2, 0, 'again'), ECALL];
   }
 
-  it('250 of them', async () => {
+  it('150 of them', async () => {
     let stops = 0;
-    for (let seed = 1; seed <= 250; seed++) {
+    for (let seed = 1; seed <= 150; seed++) {
       const random = new Random(seed + 1_000_000);
       const pair = await Pair.open(`seed ${seed}`);
       pair.map(CODE, FREE, RX);
@@ -304,6 +304,6 @@ describe('random programs that fault in many places', () => {
       stops += runToEnd(pair);
       expect(pair.regions).toBeGreaterThan(0);
     }
-    expect(stops).toBeGreaterThan(1000);
+    expect(stops).toBeGreaterThan(500);
   });
 });
