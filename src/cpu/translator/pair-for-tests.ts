@@ -94,9 +94,11 @@ export class Pair {
   /** Writes to guest pages that follow each other, as a device does. */
   write(guestPage: number, offset: number, bytes: Uint8Array): void {
     this.each(({ memory, pages }) => {
-      for (const [i, byte] of bytes.entries()) {
-        const at = guestPage * PAGE + offset + i;
-        new Uint8Array(memory.buffer)[pages.frameForWrite(Math.floor(at / PAGE)) * PAGE + (at % PAGE)] = byte;
+      for (let done = 0; done < bytes.length; ) {
+        const at = guestPage * PAGE + offset + done;
+        const piece = bytes.subarray(done, done + PAGE - (at % PAGE));
+        new Uint8Array(memory.buffer).set(piece, pages.frameForWrite(Math.floor(at / PAGE)) * PAGE + (at % PAGE));
+        done += piece.length;
       }
     });
   }
