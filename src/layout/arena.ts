@@ -4,19 +4,19 @@
  *   0x000000  never used: frame 0 means "none", and a null address faults nobody's data
  *   0x010000  control page of host-memory (mutexes, counters)
  *   0x020000  thread blocks, one per vCPU thread (thread-block.ts)
- *   0x220000  tables of host-memory: VM table, chunk table, frame table, table pages
+ *   0x520000  tables of host-memory: VM table, chunk table, frame table, table pages
  *             decode caches, one per vCPU thread (read by the interpreter)
  *             scratch areas, one per vCPU thread and one for the memory worker
  *             frames, in chunks of 2 MiB, up to the end
  *
- * What lies above 0x220000 depends on the pool's size; `ArenaMap` says where.
+ * What lies above 0x520000 depends on the pool's size; `ArenaMap` says where.
  */
 export const CHUNK_FRAMES = 512;
 export const CHUNK_SIZE = 2 * 1024 * 1024;
 
 export const CONTROL_PAGE = 0x1_0000;
 export const THREAD_BLOCKS = 0x2_0000;
-export const THREAD_BLOCK_SIZE = 0x2_0000;
+export const THREAD_BLOCK_SIZE = 0x5_0000;
 export const MAX_THREADS = 16;
 export const TABLES_START = THREAD_BLOCKS + MAX_THREADS * THREAD_BLOCK_SIZE;
 

@@ -30,7 +30,7 @@ export const STRADDLE_SLOTS = 0x800;
  * Entry of virtual address va: (va >> 12) mod TLB_ENTRIES. A data access of n bytes hits when
  * tag == ((va + n − 1) & −4096): a misaligned access inside one page is a hit, one that crosses the end is a miss.
  */
-export const TLB_ENTRIES = 512;
+export const TLB_ENTRIES = 2048;
 export const TLB_ENTRY_SIZE = 16;
 export const TLB_TABLE_SIZE = TLB_ENTRIES * TLB_ENTRY_SIZE;
 /** Within a data set: the read table, then the write table. */

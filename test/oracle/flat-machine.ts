@@ -79,13 +79,7 @@ export class FlatMachine implements InterpreterImports {
         ? translationOfThisRun()
         : options.translate && everythingTranslated(options.translatedBytesMax);
     if (translation) {
-      const imports = {
-        load: machine.load.bind(machine),
-        store: machine.store.bind(machine),
-        secure: machine.secure.bind(machine),
-      };
-      const threadBlock = THREAD_BLOCKS;
-      machine.translations = new Translations({ memory, threadBlock, table, imports, interpreter, ...translation });
+      machine.translations = new Translations({ memory, table, imports: machine, interpreter, ...translation });
       machine.cache.observer = machine.translations;
       machine.#translatesAll = options.translate !== 'asked';
     }

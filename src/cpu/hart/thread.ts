@@ -85,16 +85,7 @@ export class HartThread {
     thread.#interpreter = await createInterpreter(memory, thread.#block, imports, operations, table);
     if (translation) {
       const { interpreter } = thread;
-      const { load, store, secure } = imports;
-      const threadBlock = thread.#block;
-      thread.#translations = new Translations({
-        memory,
-        threadBlock,
-        table,
-        imports: { load, store, secure },
-        interpreter,
-        ...translation,
-      });
+      thread.#translations = new Translations({ memory, table, imports, interpreter, ...translation });
       thread.#decodeCache.observer = thread.#translations;
     }
     return thread;

@@ -49,6 +49,14 @@ export const tlbEntry = (table: I32, va: I64): I32 =>
 /** An address as the imports take it: low half, high half. */
 export const halves = (va: I64): [I32, I32] => [i32.wrap(va), i32.wrap(i64.shr_u(va, 32))];
 
+/** A page that was found in the TLB, in locals: its address, or NO_PAGE, and the TLB's addend. */
+export interface PageCache {
+  readonly page: Local<'i64'>;
+  readonly addend: Local<'i32'>;
+}
+/** No address of a page. */
+const NO_PAGE = -1;
+
 export abstract class MemoryEmit {
   protected readonly f: Fn;
   /** Arena address of the thread block: `base` + `block`, of which one is a constant of the code. */
@@ -100,28 +108,63 @@ export abstract class MemoryEmit {
     this.f.set(this.#dataTlb, i32.load(this.base, this.block + DATA_TLB));
   }
 
+  /** Where the instruction's access looks before the TLB, if anywhere. Whatever may drop grants is followed by `forgetPages`. */
+  protected pageCache(_table: number): PageCache | undefined {
+    return undefined;
+  }
+  /** After each call of an import that comes back. */
+  protected forgetPages(): void {}
+
+  protected forget({ page }: PageCache): void {
+    this.f.set(page, NO_PAGE);
+  }
+
   load(op: LoadOp<'i64'>, address: I64): I64 {
     const { f } = this;
-    const va = this.let(address);
     const value = this.temporary('i64');
-    const entry = this.let(tlbEntry(this.#dataTlb, va));
+    const va = this.let(address);
     const slow = (): void => {
       this.#slow(this.#imports.load, va, op.size | (SIGNED_LOADS.includes(op) ? ACCESS_SIGNED : 0));
       f.set(value, i64.load(this.base, this.block + SCRATCH));
     };
-    f.if(misses(entry, TLB_READ, va, op.size), slow, () => f.set(value, op(hostAddress(entry, TLB_READ, va))), 'unlikely');
+    this.#access(TLB_READ, va, op.size, slow, (host) => f.set(value, op(host)));
     return value;
   }
 
   store(op: StoreOp<'i64'>, address: I64, value: I64): void {
     const { f } = this;
     const va = this.let(address);
-    const entry = this.let(tlbEntry(this.#dataTlb, va));
     const slow = (): void => {
       f.store(i64.store, this.base, value, this.block + SCRATCH);
       this.callOrLeave(this.#imports.store, ...halves(va), i32.const(op.size));
     };
-    f.if(misses(entry, TLB_WRITE, va, op.size), slow, () => f.store(op, hostAddress(entry, TLB_WRITE, va), value), 'unlikely');
+    this.#access(TLB_WRITE, va, op.size, slow, (host) => f.store(op, host, value));
+  }
+
+  /** `fast` gets the bytes' address in the arena if the page is in the cache or in the TLB; else all is done by `slow`. */
+  #access(table: number, va: I64, size: number, slow: () => void, fast: (host: I32) => void): void {
+    const { f } = this;
+    const cache = this.pageCache(table);
+    if (!cache) {
+      const entry = this.let(tlbEntry(this.#dataTlb, va));
+      f.if(misses(entry, table, va, size), slow, () => fast(hostAddress(entry, table, va)), 'unlikely');
+      return;
+    }
+    f.block((done) => {
+      const look = (): void => {
+        const entry = this.let(tlbEntry(this.#dataTlb, va));
+        const miss = (): void => {
+          slow();
+          f.br(done);
+        };
+        f.if(misses(entry, table, va, size), miss, undefined, 'unlikely');
+        f.set(cache.page, i64.load(entry, table));
+        f.set(cache.addend, i32.load(entry, table + ADDEND));
+      };
+      // The low bits stay in the comparison: what is misaligned may cross the page's end.
+      f.if(i64.ne(i64.and(va, PAGE_MASK | (size - 1)), cache.page), look, undefined, 'unlikely');
+      fast(i32.add(i32.wrap(va), cache.addend));
+    });
   }
 
   atomic(va: I64, size: 4 | 8, write: boolean): AtomicCell {
@@ -181,11 +224,13 @@ export abstract class MemoryEmit {
     };
     this.f.set(this.code, call(callee, ...args));
     this.f.if(this.code, codeIsSet, undefined, 'unlikely');
+    this.forgetPages();
   }
 
   #slow(callee: Callee<'i32'>, va: I64, access: number): void {
     this.f.set(this.code, call(callee, ...halves(va), i32.const(access)));
     this.f.if(this.code, () => this.leave(), undefined, 'unlikely');
+    this.forgetPages();
   }
 }
 

@@ -19,6 +19,8 @@ export interface Traits {
   readonly endsRun: boolean;
   /** Needs the hart, or a new look at where code is: CSRs, fences of translation and code, cache blocks, traps on purpose. */
   readonly isSystem: boolean;
+  /** Goes on only after a new look at where code is, if at all. */
+  readonly endsRegion: boolean;
   /** Operand fields that name registers which are read, and whether a floating-point register is written. */
   readonly reads: ReadonlySet<Operand>;
   readonly writesFd: boolean;
@@ -38,6 +40,7 @@ class DryRun implements Emit {
   effects = false;
   flow: Traits['flow'] = 'next';
   exits = false;
+  refetches = false;
   readonly imm = ANY;
   readonly pc = ANY;
   readonly link = ANY;
@@ -131,10 +134,16 @@ class DryRun implements Emit {
   reserve = this.#effect;
   requireFloat = this.#effect;
   dirtyFloat = this.#effect;
-  refetch = this.#system;
+  refetch(): void {
+    this.#system();
+    this.refetches = true;
+  }
   csr = this.#system;
-  sfence = this.#system;
-  cboZero = this.#system;
+  sfence = this.refetch;
+  cboZero(): void {
+    this.#read('rs1');
+    this.#system();
+  }
 }
 
 const ANY = i64.const(0);
@@ -149,6 +158,7 @@ function traitsOf(op: OpName): Traits {
     memory,
     flow,
     isSystem,
+    endsRegion: exits || run.refetches || flow === 'jump' || flow === 'indirect',
     reads,
     calls,
     pure: !memory && !run.effects && !exits && flow === 'next',

@@ -59,8 +59,11 @@ export const EXIT = {
   WAIT: 10,
 } as const;
 
-/** A region of translated code: (pc, budget) → exit code, or 0: go on at PC. PC, budget and registers are in the thread block then. */
-export const REGION_PARAMS = ['i64', 'i64'] as const;
+/**
+ * A region of translated code: (pc, budget, address of the thread block) → exit code, or 0: go on at PC. PC, budget and registers are in the
+ * thread block then.
+ */
+export const REGION_PARAMS = ['i64', 'i64', 'i32'] as const;
 export const REGION_RESULT = 'i32';
 
 export interface Interpreter {

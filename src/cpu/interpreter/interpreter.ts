@@ -177,7 +177,7 @@ class RunLoop implements Loop {
         this.far(this.#pc);
         break;
       case REGION:
-        this.#runRegion(emit.code);
+        this.#runRegion(emit);
         break;
       case NOP4:
       case NOP2:
@@ -212,13 +212,15 @@ class RunLoop implements Loop {
     this.next();
   }
 
-  /** The region has put registers, PC and budget into the thread block. */
-  #runRegion(code: Local<'i32'>): void {
+  /** The region has put registers, PC and budget into the thread block, and may have written CSRs. */
+  #runRegion(emit: MicroOpEmit): void {
     const { f, p, budget } = this;
+    const { code } = emit;
     const index = i32.load(p, OFFSET_IMMEDIATE);
-    f.set(code, this.#m.callIndirect(REGION_PARAMS, REGION_RESULT, index, this.#pc, budget));
+    f.set(code, this.#m.callIndirect(REGION_PARAMS, REGION_RESULT, index, this.#pc, budget, i32.const(this.#block)));
     f.set(budget, i64.load(0, this.#block + BUDGET));
     f.set(this.#target, i64.load(0, this.#block + REG_PC));
+    emit.reloadDataTlb();
     f.brIf(open(this.#exitAtTarget), code, 'unlikely');
     f.br(open(this.#far));
   }

@@ -63,18 +63,18 @@ describe('the code of a handler', () => {
   it('lw: TLB hit in line, slow path unlikely', () => {
     expect(handlerText('lw')).toMatchInlineSnapshot(`
       "
-      $5 = (i64.add (i64.load +0x20000 (i32.load8_u +0x3 p)) (i64.load32_s +0x4 p))
-      $7 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $5) 8) 8176))
-      if unlikely (i64.ne (i64.load $7) (i64.and (i64.add $5 3) -4096))
-        code = (load (i32.wrap $5) (i32.wrap (i64.shr_u $5 32)) 20)
+      $6 = (i64.add (i64.load +0x20000 (i32.load8_u +0x3 p)) (i64.load32_s +0x4 p))
+      $7 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $6) 8) 32752))
+      if unlikely (i64.ne (i64.load $7) (i64.and (i64.add $6 3) -4096))
+        code = (load (i32.wrap $6) (i32.wrap (i64.shr_u $6 32)) 20)
         if unlikely code
           exit
         end
-        $6 = (i64.load +0x20228 0)
+        $5 = (i64.load +0x20228 0)
       else
-        $6 = (i64.load32_s (i32.add (i32.wrap $5) (i32.load +0x8 $7)))
+        $5 = (i64.load32_s (i32.add (i32.wrap $6) (i32.load +0x8 $7)))
       end
-      i64.store +0x20000 (i32.load8_u +0x2 p) $6
+      i64.store +0x20000 (i32.load8_u +0x2 p) $5
       p = (i32.add p 16)
       budget = (i64.sub budget 1)
       next
@@ -84,18 +84,18 @@ describe('the code of a handler', () => {
   it('ld to x0 still accesses memory', () => {
     expect(handlerText('ld,x0')).toMatchInlineSnapshot(`
       "
-      $5 = (i64.add (i64.load +0x20000 (i32.load8_u +0x3 p)) (i64.load32_s +0x4 p))
-      $7 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $5) 8) 8176))
-      if unlikely (i64.ne (i64.load $7) (i64.and (i64.add $5 7) -4096))
-        code = (load (i32.wrap $5) (i32.wrap (i64.shr_u $5 32)) 8)
+      $6 = (i64.add (i64.load +0x20000 (i32.load8_u +0x3 p)) (i64.load32_s +0x4 p))
+      $7 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $6) 8) 32752))
+      if unlikely (i64.ne (i64.load $7) (i64.and (i64.add $6 7) -4096))
+        code = (load (i32.wrap $6) (i32.wrap (i64.shr_u $6 32)) 8)
         if unlikely code
           exit
         end
-        $6 = (i64.load +0x20228 0)
+        $5 = (i64.load +0x20228 0)
       else
-        $6 = (i64.load (i32.add (i32.wrap $5) (i32.load +0x8 $7)))
+        $5 = (i64.load (i32.add (i32.wrap $6) (i32.load +0x8 $7)))
       end
-      drop $6
+      drop $5
       p = (i32.add p 16)
       budget = (i64.sub budget 1)
       next
@@ -106,8 +106,8 @@ describe('the code of a handler', () => {
     expect(handlerText('sb')).toMatchInlineSnapshot(`
       "
       $5 = (i64.add (i64.load +0x20000 (i32.load8_u +0x3 p)) (i64.load32_s +0x4 p))
-      $6 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $5) 8) 8176))
-      if unlikely (i64.ne (i64.load +0x2000 $6) (i64.and $5 -4096))
+      $6 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $5) 8) 32752))
+      if unlikely (i64.ne (i64.load +0x8000 $6) (i64.and $5 -4096))
         i64.store +0x20228 0 (i64.load +0x20000 (i32.load8_u +0x2 p))
         code = (store (i32.wrap $5) (i32.wrap (i64.shr_u $5 32)) 1)
         if unlikely code
@@ -119,7 +119,7 @@ describe('the code of a handler', () => {
           exit
         end
       else
-        i64.store8 (i32.add (i32.wrap $5) (i32.load +0x2008 $6)) (i64.load +0x20000 (i32.load8_u +0x2 p))
+        i64.store8 (i32.add (i32.wrap $5) (i32.load +0x8008 $6)) (i64.load +0x20000 (i32.load8_u +0x2 p))
       end
       p = (i32.add p 16)
       budget = (i64.sub budget 1)
@@ -171,14 +171,14 @@ describe('the code of a handler', () => {
     expect(handlerText('amoadd.w')).toMatchInlineSnapshot(`
       "
       $5 = (i64.load +0x20000 (i32.load8_u +0x3 p))
-      $6 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $5) 8) 8176))
-      if unlikely (i64.ne (i64.load +0x2000 $6) (i64.and $5 -4093))
+      $6 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $5) 8) 32752))
+      if unlikely (i64.ne (i64.load +0x8000 $6) (i64.and $5 -4093))
         code = (secure (i32.wrap $5) (i32.wrap (i64.shr_u $5 32)) 36)
         if unlikely code
           exit
         end
       end
-      $7 = (i32.add (i32.wrap $5) (i32.load +0x2008 $6))
+      $7 = (i32.add (i32.wrap $5) (i32.load +0x8008 $6))
       $8 = (i64.load32_s $7)
       $9 = (i64.sext32 (i64.load +0x20000 (i32.load8_u +0x4 p)))
       i64.store32 $7 (i64.add $8 $9)
@@ -196,14 +196,14 @@ describe('the code of a handler', () => {
       $5 = (i64.load +0x20000 (i32.load8_u +0x3 p))
       $6 = 1
       if (i32.or (i64.eq (i64.load +0x20230 0) $5) (i64.ne (i64.and $5 7) 0))
-        $7 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $5) 8) 8176))
-        if unlikely (i64.ne (i64.load +0x2000 $7) (i64.and $5 -4089))
+        $7 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $5) 8) 32752))
+        if unlikely (i64.ne (i64.load +0x8000 $7) (i64.and $5 -4089))
           code = (secure (i32.wrap $5) (i32.wrap (i64.shr_u $5 32)) 40)
           if unlikely code
             exit
           end
         end
-        $8 = (i32.add (i32.wrap $5) (i32.load +0x2008 $7))
+        $8 = (i32.add (i32.wrap $5) (i32.load +0x8008 $7))
         if (i64.eq (i64.load $8) (i64.load +0x20238 0))
           i64.store $8 (i64.load +0x20000 (i32.load8_u +0x4 p))
           $6 = 0
@@ -269,20 +269,20 @@ describe('the code of a handler', () => {
     expect(handlerText('c.addi+ld')).toMatchInlineSnapshot(`
       "
       i64.store +0x20000 (i32.load8_u +0x2 p) (i64.add (i64.load +0x20000 (i32.load8_u +0x3 p)) (i64.load32_s +0x4 p))
-      $5 = (i64.add (i64.load +0x20000 (i32.load8_u +0xb p)) (i64.load32_s +0xc p))
-      $7 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $5) 8) 8176))
-      if unlikely (i64.ne (i64.load $7) (i64.and (i64.add $5 7) -4096))
-        code = (load (i32.wrap $5) (i32.wrap (i64.shr_u $5 32)) 8)
+      $6 = (i64.add (i64.load +0x20000 (i32.load8_u +0xb p)) (i64.load32_s +0xc p))
+      $7 = (i32.add tlb (i32.and (i32.shr_u (i32.wrap $6) 8) 32752))
+      if unlikely (i64.ne (i64.load $7) (i64.and (i64.add $6 7) -4096))
+        code = (load (i32.wrap $6) (i32.wrap (i64.shr_u $6 32)) 8)
         if unlikely code
           p = (i32.add p 8)
           budget = (i64.sub budget 1)
           exit
         end
-        $6 = (i64.load +0x20228 0)
+        $5 = (i64.load +0x20228 0)
       else
-        $6 = (i64.load (i32.add (i32.wrap $5) (i32.load +0x8 $7)))
+        $5 = (i64.load (i32.add (i32.wrap $6) (i32.load +0x8 $7)))
       end
-      i64.store +0x20000 (i32.load8_u +0xa p) $6
+      i64.store +0x20000 (i32.load8_u +0xa p) $5
       p = (i32.add p 24)
       budget = (i64.sub budget 2)
       next

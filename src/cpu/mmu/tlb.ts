@@ -1,7 +1,7 @@
 /**
  * The TLB of one vCPU thread: fills and drops over the tables in the thread block, where the interpreter reads them.
  *
- * Eight tables of 512 entries: read and write for user, supervisor, and supervisor with SUM; fetch for user and supervisor.
+ * Eight tables of 2,048 entries: read and write for user, supervisor, and supervisor with SUM; fetch for user and supervisor.
  * What JavaScript has to know about an entry, and the interpreter has not, lies in `#notes`: the frame that the grant leads to
  * and three flags. A note of 0 is a free entry.
  *

@@ -44,12 +44,13 @@ function instructionAt(code: DataView, at: number): Placed | undefined {
   const isCompressed = (first & 3) !== 3;
   if (!isCompressed && at + 4 > PAGE_BYTES) return undefined;
   const instruction = decode(isCompressed ? first : first | (code.getUint16(at + 2, true) << 16));
-  if (!instruction || TRAITS[instruction.op].isSystem) return undefined;
-  return { ...instruction, at };
+  return instruction && { ...instruction, at };
 }
 
-/** The region at `entry`, with at most about so many instructions; null when not even its first one can be translated. */
+/** The region at `entry`, with at most about so many instructions; null when its first one can't be translated, or only the hart does anything. */
 export function findFlow(code: DataView, entry: number, instructionsMax: number): Flow | null {
+  const first = instructionAt(code, entry);
+  if (!first || (TRAITS[first.op].isSystem && TRAITS[first.op].endsRegion)) return null;
   const { leaders, seen } = findLeaders(code, entry, instructionsMax);
   const blocks = new Map<number, Block>();
   for (const at of leaders) {
@@ -93,10 +94,10 @@ function findLeaders(code: DataView, entry: number, instructionsMax: number): { 
   return { leaders, seen };
 }
 
-/** Offsets in this page, or null: only to the instruction behind it. */
+/** Offsets in this page; none if the region ends there; null: only to the instruction behind it. */
 function targetsOf({ op, at, imm, length }: Placed): number[] | null {
-  const { flow } = TRAITS[op];
-  if (flow === 'next') return null;
+  const { flow, endsRegion } = TRAITS[op];
+  if (flow === 'next') return endsRegion ? [] : null;
   if (flow === 'indirect') return [];
   const targets = flow === 'branch' ? [at + length, at + imm] : [at + imm];
   return targets.filter((target) => target >= 0 && target < PAGE_BYTES);

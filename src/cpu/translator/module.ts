@@ -1,32 +1,26 @@
 /**
- * Regions as one WebAssembly module that any thread of the pool can instantiate: the thread block is an import, and so is all that belongs to the
- * thread.
+ * Regions as one WebAssembly module that any thread of the pool can instantiate: all that belongs to the thread is an import.
  */
 import { type Callee, type Fn, Mod, type T } from '../../wasm/index.ts';
 import { addFloatFunctions } from '../float/functions.ts';
-import type { MemoryImports } from '../instructions/memory-emit.ts';
 import { addWideMultiply } from '../instructions/multiply.ts';
 import { TRAITS } from '../instructions/traits.ts';
 import { functionTree, namedFunctions } from '../interpreter/functions.ts';
 import type { Block, Flow } from './blocks.ts';
 import { emitRegion } from './region.ts';
-import type { Functions } from './region-emit.ts';
+import { type Functions, importSystem } from './region-emit.ts';
 
 const ARENA_PAGES_MAX = 65536;
-export const MEMORY_IMPORTS = ['load', 'store', 'secure'] as const;
 
 /** The module's bytes. It exports the regions as `r0`, `r1`, … in order. */
 export function buildRegions(flows: readonly Flow[]): Uint8Array<ArrayBuffer> {
   const m = new Mod();
-  const imports = Object.fromEntries(
-    MEMORY_IMPORTS.map((name) => [name, m.importFn(name, ['i32', 'i32', 'i32'], 'i32')]),
-  ) as unknown as MemoryImports;
+  const imports = importSystem(m);
   const called = [...calledFunctions(flows)].sort();
   const functions = functionTree(called.map((name) => [name, importFunction(m, name)])) as Partial<Functions>;
-  const block = m.importConstant('block', 'i32');
   m.importMemory(1, ARENA_PAGES_MAX, true);
   m.importTable(0);
-  const module = { m, imports, functions: functions as Functions, block };
+  const module = { m, imports, functions: functions as Functions };
   for (const [i, flow] of flows.entries()) emitRegion(module, flow, `r${i}`);
   return m.build();
 }

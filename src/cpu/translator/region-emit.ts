@@ -1,20 +1,23 @@
 /**
  * `Emit` over a region: operands are constants of the code, registers are locals, the program counter is the region's page plus an offset.
  *
- * Who uses it emits instruction after instruction and says where jumps go (`RegionFrame`). Registers are in memory only outside of the region: it is
- * left in one place, where all that it may have written is put back.
+ * Who uses it emits instruction after instruction and says where jumps go (`RegionFrame`).
  */
 import { FFLAGS, FRM, FS } from '../../layout/thread-block.ts';
-import { call, type Fn, type I32, type I64, i32, i64, type Local, type X } from '../../wasm/index.ts';
+import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Local, type Mod, type X } from '../../wasm/index.ts';
 import { DOUBLE, SINGLE } from '../float/format.ts';
 import type { FloatFunctions } from '../float/functions.ts';
 import { FLAG, isOrdinary } from '../float/rounding.ts';
 import { FS_DIRTY } from '../hart/csr-numbers.ts';
 import { ROUNDING_MODE_DYNAMIC, ROUNDING_MODE_MAX } from '../instructions/decode.ts';
 import type { Arithmetic, Emit, WideMultiply } from '../instructions/emit.ts';
-import { MemoryEmit, type MemoryImports } from '../instructions/memory-emit.ts';
+import { halves, MemoryEmit, type PageCache } from '../instructions/memory-emit.ts';
 import { INSTRUCTIONS } from '../instructions/table.ts';
-import type { Placed } from './blocks.ts';
+import { EXIT } from '../interpreter/boundary.ts';
+import type { Flow, Placed } from './blocks.ts';
+import type { Loop } from './loops.ts';
+import { pageKey, pagesWorthKeeping } from './page-keys.ts';
+import type { RegionRegisters } from './registers.ts';
 
 /** The region around an instruction. */
 export interface RegionFrame {
@@ -25,6 +28,24 @@ export interface RegionFrame {
   jumpTo(target: I64): void;
   /** Leaves with `code`, which is set, at this address, `retired` instructions of the block having ended. */
   leave(pc: I64, retired: number): void;
+  /** What follows in the block is not reached. */
+  end(): void;
+  /** Puts what is left of the budget into the thread block, `retired` instructions of the block having ended. */
+  saveBudget(retired: number): void;
+}
+
+export type RegionImports = Record<keyof typeof IMPORTS, Callee<'i32'>>;
+/** What regions ask of the hart (interpreter/boundary.ts), with the number of arguments. */
+const IMPORTS = { load: 3, store: 3, secure: 3, csr: 3, sfence: 2, cboZero: 2 } as const;
+
+export const SYSTEM_IMPORTS = Object.keys(IMPORTS) as (keyof RegionImports)[];
+
+export function importSystem(m: Mod): RegionImports {
+  const imported = Object.entries(IMPORTS).map(([name, count]) => [
+    name,
+    m.importFn(name, new Array<'i32'>(count).fill('i32'), 'i32'),
+  ]);
+  return Object.fromEntries(imported) as RegionImports;
 }
 
 export interface Functions {
@@ -35,15 +56,19 @@ export interface Functions {
 export class RegionEmit extends MemoryEmit implements Emit {
   readonly float: FloatFunctions;
   readonly wide: WideMultiply;
+  readonly #imports: RegionImports;
   readonly #frame: RegionFrame;
   /** Address of the page's first byte. */
   readonly #page: I64;
-  readonly #x: readonly (Local<'i64'> | undefined)[];
-  readonly #f: readonly (Local<'i64'> | undefined)[];
+  readonly #registers: RegionRegisters;
   /** The dynamic rounding mode, once the block has looked at it. */
   readonly #dynamic: Local<'i32'>;
   #instruction: Placed | undefined;
   #retired = 0;
+  /** The caches of pages of each loop, by `pageKey`, and those of the loop that the block is in. */
+  readonly #pagesOf = new Map<Loop, ReadonlyMap<string, PageCache>>();
+  #pages: ReadonlyMap<string, PageCache> | undefined;
+  readonly #pageLocals: PageCache[] = [];
   /** What the block has seen to already: that there is floating point, that FS is dirty, that the dynamic rounding mode is in its local. */
   #floatIsOn = false;
   #floatIsDirty = false;
@@ -55,26 +80,47 @@ export class RegionEmit extends MemoryEmit implements Emit {
   constructor(
     fn: Fn,
     block: I32,
-    imports: MemoryImports,
+    imports: RegionImports,
     functions: Functions,
     frame: RegionFrame,
     page: I64,
-    registers: { x: readonly (Local<'i64'> | undefined)[]; f: readonly (Local<'i64'> | undefined)[] },
+    registers: RegionRegisters,
   ) {
     super(fn, block, imports);
+    this.#imports = imports;
     this.float = functions.float;
     this.wide = functions.wide;
     this.#frame = frame;
     this.#page = page;
-    this.#x = registers.x;
-    this.#f = registers.f;
+    this.#registers = registers;
     this.#dynamic = fn.local('i32');
     this.#inexactSeen = fn.local('i32');
   }
 
+  /** A loop begins: the page that its accesses by one register were in last is kept as long as it goes round. */
+  enterLoop(loop: Loop, flow: Flow): void {
+    const pages = pagesWorthKeeping(loop, flow).map((key, i): [string, PageCache] => {
+      this.#pageLocals[i] ??= { page: this.f.local('i64'), addend: this.f.local('i32') };
+      return [key, this.#pageLocals[i]];
+    });
+    this.#pagesOf.set(loop, new Map(pages));
+    for (const [, cache] of pages) this.forget(cache);
+  }
+
+  protected override pageCache(): PageCache | undefined {
+    return this.#pages?.get(pageKey(this.#current) ?? '');
+  }
+  protected override forgetPages(): void {
+    for (const cache of this.#pages?.values() ?? []) this.forget(cache);
+  }
+
   /** From here on nothing is known. */
-  beginBlock(): void {
+  beginBlock(loop: Loop | undefined): void {
+    this.#pages = loop && this.#pagesOf.get(loop);
     this.#retired = 0;
+    this.#forgetFloat();
+  }
+  #forgetFloat(): void {
     this.#floatIsOn = false;
     this.#floatIsDirty = false;
     this.#dynamicIsKnown = false;
@@ -93,20 +139,11 @@ export class RegionEmit extends MemoryEmit implements Emit {
     return this.#instruction;
   }
 
-  #register(locals: readonly (Local<'i64'> | undefined)[], number: number): Local<'i64'> {
-    const local = locals[number];
-    if (!local) throw new Error(`register ${number} has no local in this region`);
-    return local;
-  }
-  #integer(number: number): I64 {
-    return number === 0 ? i64.const(0) : this.#register(this.#x, number);
-  }
-
   get rs1(): I64 {
-    return this.#integer(this.#current.rs1);
+    return this.#registers.integer(this.#current.rs1);
   }
   get rs2(): I64 {
-    return this.#integer(this.#current.rs2);
+    return this.#registers.integer(this.#current.rs2);
   }
   get imm(): I64 {
     return i64.const(this.#current.imm);
@@ -115,9 +152,7 @@ export class RegionEmit extends MemoryEmit implements Emit {
     return i64.add(this.rs1, this.imm);
   }
   rd(value: I64): void {
-    const { rd } = this.#current;
-    if (rd === 0) this.f.drop(value);
-    else this.f.set(this.#register(this.#x, rd), value);
+    this.#registers.setInteger(this.#current.rd, value);
   }
 
   get pc(): I64 {
@@ -128,16 +163,16 @@ export class RegionEmit extends MemoryEmit implements Emit {
   }
 
   get fs1(): I64 {
-    return this.#register(this.#f, this.#current.rs1);
+    return this.#registers.float(this.#current.rs1);
   }
   get fs2(): I64 {
-    return this.#register(this.#f, this.#current.rs2);
+    return this.#registers.float(this.#current.rs2);
   }
   get fs3(): I64 {
-    return this.#register(this.#f, this.#current.rs3);
+    return this.#registers.float(this.#current.rs3);
   }
   fd(value: I64): void {
-    this.f.set(this.#register(this.#f, this.#current.rd), value);
+    this.#registers.setFloat(this.#current.rd, value);
     this.dirtyFloat();
   }
   dirtyFloat(): void {
@@ -199,13 +234,33 @@ export class RegionEmit extends MemoryEmit implements Emit {
     this.#frame.leave(this.link, this.#retired + 1);
   }
 
-  exit = notInARegion;
-  refetch = notInARegion;
-  csr = notInARegion;
-  sfence = notInARegion;
-  cboZero = notInARegion;
-}
+  refetch(): void {
+    this.jumpTo(this.link);
+  }
 
-function notInARegion(): void {
-  throw new Error('a region ends before an instruction of the system');
+  exit(reason: keyof typeof EXIT): void {
+    this.f.set(this.code, EXIT[reason]);
+    this.leave();
+    this.#frame.end();
+  }
+
+  /** Reads and writes registers in memory: it is in no loop. */
+  csr(kind: number): void {
+    const { rd, rs1, imm } = this.#current;
+    this.#frame.saveBudget(this.#retired);
+    this.callOrLeave(this.#imports.csr, i32.const(imm | (kind << 12)), i32.const(rd), i32.const(rs1));
+    this.#registers.reload(rd);
+    this.reloadDataTlb();
+    this.#forgetFloat();
+  }
+  sfence(): void {
+    const { rs1, rs2 } = this.#current;
+    this.#frame.saveBudget(this.#retired);
+    this.callOrLeave(this.#imports.sfence, i32.const(rs1), i32.const(rs2));
+    this.refetch();
+  }
+  cboZero(): void {
+    this.f.set(this.code, call(this.#imports.cboZero, ...halves(this.rs1)));
+    this.f.if(this.code, () => this.leave(), undefined, 'unlikely');
+  }
 }

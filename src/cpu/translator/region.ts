@@ -1,28 +1,26 @@
 /**
  * One region as a WebAssembly function: the blocks of its flow as structured control flow, registers in locals.
  *
- *   (pc, budget) → code       called with PC at the entry; on the way out registers, PC and budget are in the thread block
+ *   (pc, budget, block) → code   called with PC at the entry; on the way out registers, PC and budget are in the thread block
  *
- *   in     registers that the region reads or writes → locals
  *   loop   a block that an edge leads back to; the budget is looked at on that edge
- *   out    one place: what may have been written → memory. With a code: back to who called. Without one: straight on to the region
- *          at the new PC if there is one (a tail call), else back with 0, and the interpreter goes on
+ *   out    one place, with all registers in memory. With a code: back to who called. Without one: straight on to the region at the new
+ *          PC if there is one (a tail call), else back with 0, and the interpreter goes on
  */
-import { BUDGET, FETCH_TLB, REG_F, REG_PC, REG_X } from '../../layout/thread-block.ts';
+import { BUDGET, FETCH_TLB, REG_PC } from '../../layout/thread-block.ts';
 import { type Fn, type I32, type I64, i32, i64, type Label, type Local, type Mod } from '../../wasm/index.ts';
-import { type MemoryImports, tlbEntry } from '../instructions/memory-emit.ts';
-import { TRAITS } from '../instructions/traits.ts';
+import { tlbEntry } from '../instructions/memory-emit.ts';
 import { EXIT, REGION_PARAMS, REGION_RESULT } from '../interpreter/boundary.ts';
 import { REGION } from '../interpreter/operations.ts';
 import { type Block, type Flow, isBack, type Placed } from './blocks.ts';
-import { type Functions, RegionEmit, type RegionFrame } from './region-emit.ts';
+import { findLoops, type Loop } from './loops.ts';
+import { type Functions, RegionEmit, type RegionFrame, type RegionImports } from './region-emit.ts';
+import { RegionRegisters } from './registers.ts';
 
 export interface RegionModule {
   readonly m: Mod;
-  readonly imports: MemoryImports;
+  readonly imports: RegionImports;
   readonly functions: Functions;
-  /** Address of the thread block. */
-  readonly block: I32;
 }
 
 const ADDEND = 8;
@@ -36,27 +34,22 @@ export function emitRegion(module: RegionModule, flow: Flow, exportName: string)
   return fn;
 }
 
-interface Used {
-  readonly x: Set<number>;
-  readonly f: Set<number>;
-  readonly writtenX: Set<number>;
-  readonly writtenF: Set<number>;
-}
-
 class Region implements RegionFrame {
   readonly #module: RegionModule;
   readonly #flow: Flow;
   readonly #fn: Fn;
-  readonly #block: Local<'i32'>;
   readonly #pc: Local<'i64'>;
-  readonly #page: Local<'i64'>;
   readonly #budget: Local<'i64'>;
-  readonly #used: Used;
-  readonly #x: (Local<'i64'> | undefined)[] = [];
-  readonly #f: (Local<'i64'> | undefined)[] = [];
+  /** Address of the thread block. */
+  readonly #block: Local<'i32'>;
+  readonly #page: Local<'i64'>;
+  readonly #loops: ReadonlyMap<number, Loop>;
+  readonly #registers: RegionRegisters;
   readonly #emit: RegionEmit;
   /** Of blocks that are open as a loop, or that come behind a block that is open. */
   readonly #labels = new Map<number, Label>();
+  /** Where a loop is left for what is outside of the region. */
+  readonly #outOf = new Map<Loop, Label>();
   #out: Label | undefined;
   #current: Block | undefined;
   #instruction: Placed | undefined;
@@ -68,21 +61,16 @@ class Region implements RegionFrame {
     this.#fn = fn;
     this.#pc = fn.param<'i64'>(0);
     this.#budget = fn.param<'i64'>(1);
+    this.#block = fn.param<'i32'>(2);
     this.#page = fn.local('i64');
-    this.#block = fn.local('i32');
-    this.#used = usedRegisters(flow);
-    for (const number of this.#used.x) this.#x[number] = fn.local('i64');
-    for (const number of this.#used.f) this.#f[number] = fn.local('i64');
-    const registers = { x: this.#x, f: this.#f };
-    this.#emit = new RegionEmit(fn, this.#block, module.imports, module.functions, this, this.#page, registers);
+    this.#loops = findLoops(flow);
+    this.#registers = new RegionRegisters(fn, this.#block, flow, this.#loops);
+    this.#emit = new RegionEmit(fn, this.#block, module.imports, module.functions, this, this.#page, this.#registers);
   }
 
   emit(): void {
     const fn = this.#fn;
-    fn.set(this.#block, this.#module.block);
     fn.set(this.#page, i64.and(this.#pc, PAGE_MASK));
-    for (const number of this.#used.x) fn.set(this.#x[number] as Local<'i64'>, i64.load(this.#block, REG_X + 8 * number));
-    for (const number of this.#used.f) fn.set(this.#f[number] as Local<'i64'>, i64.load(this.#block, REG_F + 8 * number));
     this.#emit.reloadDataTlb();
     fn.block((out) => {
       this.#out = out;
@@ -100,7 +88,25 @@ class Region implements RegionFrame {
     const behind = (dominated.get(at) as readonly number[]).filter((child) => this.#isMerge(child));
     // The last in order is the outermost: its label is open for all before it.
     behind.sort((a, b) => this.#rank(b) - this.#rank(a));
-    if (!this.#isLoop(at)) return this.#within(at, behind);
+    const loop = this.#loops.get(at);
+    if (loop?.head === at) this.#loop(loop, behind);
+    else if (this.#isLoop(at)) this.#repeated(at, behind);
+    else this.#within(at, behind);
+  }
+
+  /** A loop that has its registers in locals. What it leads to may be emitted inside of it. */
+  #loop(loop: Loop, behind: readonly number[]): void {
+    this.#fn.block((label) => {
+      this.#outOf.set(loop, label);
+      this.#registers.enterLoop(loop);
+      this.#emit.enterLoop(loop, this.#flow);
+      this.#repeated(loop.head, behind);
+    });
+    this.#registers.leaveLoop(loop);
+    this.#fn.br(this.#out as Label);
+  }
+
+  #repeated(at: number, behind: readonly number[]): void {
     this.#fn.loop((label) => {
       this.#labels.set(at, label);
       this.#within(at, behind);
@@ -121,9 +127,11 @@ class Region implements RegionFrame {
   #body(block: Block): void {
     this.#current = block;
     this.#ended = false;
-    this.#emit.beginBlock();
+    this.#registers.beginBlock(block.at);
+    this.#emit.beginBlock(this.#loops.get(block.at));
     for (const instruction of block.instructions) {
       this.#instruction = instruction;
+      this.#registers.beginInstruction(instruction);
       this.#emit.emit(instruction);
     }
     if (this.#ended) return;
@@ -133,17 +141,20 @@ class Region implements RegionFrame {
 
   /** From the end of a block, all of which has ended, to an offset of the page, or beyond it. */
   #go(from: Block, to: number): void {
-    if (!from.successors.includes(to)) return this.#exitTo(i64.add(this.#page, to));
+    if (!from.successors.includes(to)) return this.#exitTo(from, i64.add(this.#page, to));
+    const loop = this.#loops.get(from.at);
+    if (loop && !loop.blocks.has(to)) this.#registers.leaveLoop(loop);
     if (isBack(this.#flow, from.at, to)) {
-      this.#fn.if(i64.lt_s(this.#budget, 0), () => this.#exitTo(i64.add(this.#page, to)), undefined, 'unlikely');
+      this.#fn.if(i64.lt_s(this.#budget, 0), () => this.#exitTo(from, i64.add(this.#page, to)), undefined, 'unlikely');
       this.#fn.br(this.#labels.get(to) as Label);
     } else if (this.#isMerge(to)) this.#fn.br(this.#labels.get(to) as Label);
     else this.#tree(to);
   }
 
-  #exitTo(pc: I64): void {
+  #exitTo(from: Block, pc: I64): void {
     this.#fn.set(this.#pc, pc);
-    this.#fn.br(this.#out as Label);
+    const loop = this.#loops.get(from.at);
+    this.#fn.br((loop ? this.#outOf.get(loop) : this.#out) as Label);
   }
 
   #rank(at: number): number {
@@ -187,13 +198,21 @@ class Region implements RegionFrame {
 
   jumpTo(target: I64): void {
     this.#retire((this.#current as Block).instructions.length);
-    this.#exitTo(target);
+    this.#exitTo(this.#current as Block, target);
     this.#ended = true;
   }
 
   leave(pc: I64, retired: number): void {
     this.#retire(retired);
-    this.#exitTo(pc);
+    this.#exitTo(this.#current as Block, pc);
+  }
+
+  end(): void {
+    this.#ended = true;
+  }
+
+  saveBudget(retired: number): void {
+    this.#fn.store(i64.store, this.#block, i64.sub(this.#budget, retired), BUDGET);
   }
 
   // ---- the way out ----
@@ -201,8 +220,6 @@ class Region implements RegionFrame {
   #emitOut(): void {
     const fn = this.#fn;
     const { code } = this.#emit;
-    for (const number of this.#used.writtenX) fn.store(i64.store, this.#block, this.#x[number] as I64, REG_X + 8 * number);
-    for (const number of this.#used.writtenF) fn.store(i64.store, this.#block, this.#f[number] as I64, REG_F + 8 * number);
     fn.block((back) => {
       fn.brIf(back, code, 'unlikely');
       const overBudget = (): void => {
@@ -215,31 +232,10 @@ class Region implements RegionFrame {
       const slot = this.#emit.let(i32.add(i32.load(entry, ADDEND), i32.shl(i32.and(i32.wrap(this.#pc), 4095), 2)));
       fn.brIf(back, i32.ne(i32.load16_u(slot), REGION));
       const index = i32.load(slot, OFFSET_IMMEDIATE);
-      this.#module.m.returnCallIndirect(fn, REGION_PARAMS, REGION_RESULT, index, this.#pc, this.#budget);
+      this.#module.m.returnCallIndirect(fn, REGION_PARAMS, REGION_RESULT, index, this.#pc, this.#budget, this.#block);
     });
     fn.store(i64.store, this.#block, this.#pc, REG_PC);
     fn.store(i64.store, this.#block, this.#budget, BUDGET);
     fn.emit(code);
   }
-}
-
-function usedRegisters({ order, blocks }: Flow): Used {
-  const used: Used = { x: new Set(), f: new Set(), writtenX: new Set(), writtenF: new Set() };
-  for (const at of order) {
-    for (const { op, rd, rs1, rs2, rs3 } of (blocks.get(at) as Block).instructions) {
-      const { reads, writesRd, writesFd } = TRAITS[op];
-      if (reads.has('rs1')) used.x.add(rs1);
-      if (reads.has('rs2')) used.x.add(rs2);
-      if (reads.has('fs1')) used.f.add(rs1);
-      if (reads.has('fs2')) used.f.add(rs2);
-      if (reads.has('fs3')) used.f.add(rs3);
-      if (writesRd) used.writtenX.add(rd);
-      if (writesFd) used.writtenF.add(rd);
-    }
-  }
-  used.x.delete(0);
-  used.writtenX.delete(0);
-  for (const number of used.writtenX) used.x.add(number);
-  for (const number of used.writtenF) used.f.add(number);
-  return used;
 }

@@ -11,10 +11,10 @@
  */
 import { assert } from '../../base/assert.ts';
 import { SLOT_SIZE } from '../../layout/micro-op.ts';
-import type { Interpreter } from '../interpreter/boundary.ts';
+import type { Interpreter, InterpreterImports } from '../interpreter/boundary.ts';
 import type { DecodedPages } from '../interpreter/decode-cache.ts';
 import { REGION } from '../interpreter/operations.ts';
-import type { MEMORY_IMPORTS } from './module.ts';
+import { type RegionImports, SYSTEM_IMPORTS } from './region-emit.ts';
 import type { TranslatedRegion, TranslationService } from './service.ts';
 
 const PAGE_BYTES = 4096;
@@ -55,10 +55,8 @@ interface Loaded {
 
 export interface TranslationsOptions {
   readonly memory: WebAssembly.Memory;
-  /** Of the thread, in the arena. */
-  readonly threadBlock: number;
   readonly table: WebAssembly.Table;
-  readonly imports: Record<(typeof MEMORY_IMPORTS)[number], (vaLow: number, vaHigh: number, access: number) => number>;
+  readonly imports: Pick<InterpreterImports, keyof RegionImports>;
   readonly interpreter: Interpreter;
   readonly service: TranslationService;
   /** Samples of one entry that make it worth a region; 1: every entry is, as soon as it is decoded. */
@@ -92,14 +90,14 @@ export class Translations implements DecodedPages {
   putBack = 0;
   evicted = 0;
 
-  constructor({ memory, threadBlock, table, imports, interpreter, service, threshold, bytesMax }: TranslationsOptions) {
+  constructor({ memory, table, imports, interpreter, service, threshold, bytesMax }: TranslationsOptions) {
     this.#words = new Int32Array(memory.buffer);
     this.#table = table;
     this.#service = service;
     this.threshold = threshold;
     this.#bytesMax = bytesMax;
-    const block = new WebAssembly.Global({ value: 'i32', mutable: false }, threadBlock);
-    this.#imports = { ...imports, ...(interpreter.functions as WebAssembly.ModuleImports), m: memory, t: table, block };
+    const system = Object.fromEntries(SYSTEM_IMPORTS.map((name) => [name, imports[name].bind(imports)]));
+    this.#imports = { ...system, ...(interpreter.functions as WebAssembly.ModuleImports), m: memory, t: table };
   }
 
   // ---- decoded pages ----
