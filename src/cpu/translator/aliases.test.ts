@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../../test/oracle/random.ts';
+import { TLB_ENTRIES } from '../../layout/thread-block.ts';
 import { asm } from '../hart/assembly-for-tests.ts';
 import { CAUSE } from '../hart/cause.ts';
 import type { TestMachine } from '../hart/machine-for-tests.ts';
@@ -11,13 +12,13 @@ import { WIDE } from '../hart/state.ts';
 import { encode } from '../instructions/encode-for-tests.ts';
 import type { OpName } from '../instructions/table.ts';
 import { addi, assemble, branch, ECALL, type Line, randomInstruction, ret, SCRATCH_REGISTERS } from './code-for-tests.ts';
-import { DEVICE, FREE, LEAVES, PAGE, Pair, PTE, RW, RX } from './pair-for-tests.ts';
+import { DEVICE, FREE, HANDLER, HANDLER_PAGE, LEAF_ENTRIES, LEAVES, PAGE, Pair, PTE, RW, RX } from './pair-for-tests.ts';
 
 const CODE = 0x10;
 const [RA, A0, A1, S0, S1, S2, S3, S4, S5, S6] = [1, 10, 11, 8, 9, 18, 19, 20, 21, 22];
-/** Two addresses of one page of data. The TLB has the same entry for a page and the one 512 further on. */
+/** Two addresses of one page of data, and those that have their entries in the TLB. */
 const [A, B] = [0x40, 0x50];
-const [BESIDE_A, BESIDE_B] = [A + 512, B + 512];
+const [BESIDE_A, BESIDE_B] = [A + TLB_ENTRIES, B + TLB_ENTRIES];
 /** Guest pages of the data: the page of both addresses, the page behind it, what it is shared with, what lies beside it in the TLB. */
 const [DATA, BEHIND, TWIN, OTHER] = [FREE + 8, FREE + 9, FREE + 10, FREE + 11];
 const PASSES = 12;
@@ -55,7 +56,7 @@ async function start(label: string, state: string, random: Random, lines: readon
   for (const page of [A, B]) {
     pair.map(page, DATA, RW);
     pair.map(page + 1, BEHIND, RW);
-    pair.map(page + 512, OTHER, RW);
+    pair.map(page + TLB_ENTRIES, OTHER, RW);
   }
   STATES[state]?.(pair, random);
   pair.write(FREE, 0, assemble(lines));
@@ -268,14 +269,15 @@ describe('data under two addresses, in a loop that reads through the one', () =>
 
 describe('tables that a program changes under itself, in S-mode', () => {
   const SV = PTE.V | PTE.R | PTE.W;
-  /** Virtual pages of the two leaf tables, as data. */
+  /** The leaf table of all that is mapped here, and its virtual page as data. */
+  const TABLE_OF_DATA = LEAVES[0] as number;
   const TABLE = 0x80;
   const entry = (guestPage: number, flags: number): number => (guestPage << 10) | flags;
 
   async function startSupervisor(label: string, lines: readonly Line[]): Promise<Pair> {
     const pair = await Pair.open(label, 'supervisor');
     pair.map(CODE, FREE, PTE.V | PTE.X | PTE.R);
-    pair.map(TABLE, LEAVES[0], SV);
+    pair.map(TABLE, TABLE_OF_DATA, SV);
     pair.map(A, DATA, SV);
     pair.map(B, DATA, SV);
     for (const [i, page] of [DATA, BEHIND, TWIN, OTHER].entries()) {
@@ -373,7 +375,7 @@ describe('tables that a program changes under itself, in S-mode', () => {
         const pair = await startSupervisor(`${touch}, ${shared ? 'shared' : 'private'}`, lines);
         for (let i = 0; i < PASSES; i++) pair.map(B + i, DATA + i, SV);
         pair.set(S4, TABLE * PAGE + 8 * B);
-        if (shared) pair.each(({ pages }) => pages.share(LEAVES[0], FREE + 60));
+        if (shared) pair.each(({ pages }) => pages.share(TABLE_OF_DATA, FREE + 60));
         end(pair);
       }
   });
@@ -415,8 +417,8 @@ describe('tables that a program changes under itself, in S-mode', () => {
     const [root, middle, leaf] = [FREE + 40, FREE + 41, FREE + 42];
     pair.each(({ pages }) => {
       pages.put(root * PAGE, entry(middle, PTE.V), 0);
-      pages.put(middle * PAGE, entry(leaf, PTE.V), 0, entry(LEAVES[1], PTE.V), 0);
-      pages.put(leaf * PAGE + 8, entry(LEAVES[0] + 2, PTE.V | PTE.X | PTE.A), 0);
+      pages.put(middle * PAGE, entry(leaf, PTE.V), 0, ...LEAF_ENTRIES.slice(2));
+      pages.put(leaf * PAGE + 8 * HANDLER_PAGE, entry(HANDLER, PTE.V | PTE.X | PTE.A), 0);
       pages.put(leaf * PAGE + 8 * CODE, entry(FREE, PTE.V | PTE.X | PTE.R), 0);
       pages.put(leaf * PAGE + 8 * A, entry(OTHER, SV), 0, entry(TWIN, SV), 0);
       pages.put(leaf * PAGE + 8 * B, entry(BEHIND, SV), 0);
@@ -449,10 +451,10 @@ describe('code under two addresses', () => {
       pair.write(FREE + 3, 128, bytes);
       pair.map(first, FREE + 2, RX);
       pair.map(second, frames === 'one frame' ? FREE + 2 : FREE + 3, RX);
-      pair.map(first + 512, FREE + 2, RX);
+      pair.map(first + TLB_ENTRIES, FREE + 2, RX);
       pair.set(S0, first * PAGE + 128);
       pair.set(S1, second * PAGE + 128);
-      pair.set(S3, (first + 512) * PAGE + 128);
+      pair.set(S3, (first + TLB_ENTRIES) * PAGE + 128);
       runToEnd(pair);
       if (frames.startsWith('frames')) {
         pair.each(({ pages }) => pages.share(FREE + 2, FREE + 3));

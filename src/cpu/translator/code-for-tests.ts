@@ -71,3 +71,16 @@ export function randomInstruction(random: Random, bases: readonly number[], floa
   // The dynamic rounding mode, but where the name of the rounding mode is no field.
   return encode(op, { rd: scratch(), rs1, rs2: scratch(), rs3: scratch(), rm: random.pick([0, 7, 7, 2]), imm });
 }
+
+const CSRS: readonly OpName[] = ['csrrw', 'csrrs', 'csrrc', 'csrrwi', 'csrrsi', 'csrrci'];
+
+export const CSR_NUMBERS = { fflags: 1, frm: 2, fcsr: 3, cycle: 0xc00, instret: 0xc02 } as const;
+const FIRST_COUNTER = 0xc00;
+
+/** Writes or reads one of these; counters are only read. Random writes make the rounding mode a reserved one now and then. */
+export function randomCsr(random: Random, numbers: readonly number[]): number {
+  const imm = random.pick(numbers);
+  const rd = random.pick([0, ...SCRATCH_REGISTERS]);
+  if (imm >= FIRST_COUNTER) return encode('csrrs', { rd, imm });
+  return encode(random.pick(CSRS), { rd, rs1: random.pick([0, ...SCRATCH_REGISTERS]), imm });
+}

@@ -2,7 +2,7 @@
  * Two machines with the same guest, one interpreted and one all of whose code is translated where it is first run. What the guest could see of both
  * is compared whenever they stop. Not shipped code.
  *
- * Virtual addresses below 4 MiB are mapped by two leaf tables, page by page. A trap or an interrupt ends in the handler's `wfi`, with sie at 0, where the test
+ * Virtual addresses below 16 MiB are mapped page by page. A trap or an interrupt ends in the handler's `wfi`, with sie at 0, where the test
  * looks and mends; what follows there is `sfence.vma` and `sret`.
  */
 import { expect } from 'vitest';
@@ -26,9 +26,11 @@ export const RWX = RW | PTE.X;
 
 /** Guest pages of the tables and of the handler; those from FREE on are for tests. */
 const [ROOT, MIDDLE] = [RAM + 1, RAM + 2];
-export const LEAVES = [RAM + 3, RAM + 4] as const;
-export const HANDLER = RAM + 5;
-export const FREE = RAM + 8;
+export const HANDLER = RAM + 3;
+/** The leaf tables, and the entries that lead to them. */
+export const LEAVES = Array.from({ length: 8 }, (_, i) => RAM + 8 + i);
+export const LEAF_ENTRIES = LEAVES.flatMap((leaf) => [(leaf << 10) | PTE.V, 0]);
+export const FREE = RAM + 16;
 /** Virtual page of the handler. */
 export const HANDLER_PAGE = 1;
 
@@ -61,7 +63,7 @@ export class Pair {
     pair.label = label;
     pair.each(({ pages, hart }) => {
       pages.put(ROOT * PAGE, (MIDDLE << 10) | PTE.V, 0);
-      pages.put(MIDDLE * PAGE, (LEAVES[0] << 10) | PTE.V, 0, (LEAVES[1] << 10) | PTE.V, 0);
+      pages.put(MIDDLE * PAGE, ...LEAF_ENTRIES);
       pages.put(HANDLER * PAGE, asm.csrrwi(0, CSR.SIE, 0), asm.wfi, asm.sfenceVma(0, 0), asm.sret);
       const { state } = hart;
       state.reset(0, 0);

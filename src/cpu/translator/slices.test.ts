@@ -5,7 +5,19 @@ import { REG_PC, REG_X } from '../../layout/thread-block.ts';
 import type { TestMachine } from '../hart/machine-for-tests.ts';
 import { WIDE } from '../hart/state.ts';
 import { encode } from '../instructions/encode-for-tests.ts';
-import { addi, assemble, branch, ECALL, jump, type Line, randomInstruction, ret, SCRATCH_REGISTERS } from './code-for-tests.ts';
+import {
+  addi,
+  assemble,
+  branch,
+  CSR_NUMBERS,
+  ECALL,
+  jump,
+  type Line,
+  randomCsr,
+  randomInstruction,
+  ret,
+  SCRATCH_REGISTERS,
+} from './code-for-tests.ts';
 import { FREE, HANDLER, HANDLER_PAGE, PAGE, Pair, RW, RX } from './pair-for-tests.ts';
 
 const CODE = 0x10;
@@ -15,7 +27,9 @@ const [RA, S0, S2, S3, S4] = [1, 8, 18, 19, 20];
 /** As random as they come, but that a reservation does not survive an interrupt. */
 function some(random: Random, count: number): Line[] {
   const isReservation = (word: number): boolean => (word & 0x7f) === 0x2f && word >>> 28 === 1;
-  return Array.from({ length: count }, () => randomInstruction(random, [S0], true)).filter((word) => !isReservation(word));
+  return Array.from({ length: count }, () =>
+    random.oneIn(12) ? randomCsr(random, [CSR_NUMBERS.fflags]) : randomInstruction(random, [S0], true),
+  ).filter((word) => !isReservation(word));
 }
 
 /** Loops in a loop, a way past each other, and calls of a function in the next page. */

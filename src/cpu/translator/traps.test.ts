@@ -6,7 +6,18 @@ import type { TestMachine } from '../hart/machine-for-tests.ts';
 import { WIDE } from '../hart/state.ts';
 import { encode } from '../instructions/encode-for-tests.ts';
 import type { OpName } from '../instructions/table.ts';
-import { addi, assemble, branch, ECALL, jump, type Line, randomInstruction, SCRATCH_REGISTERS } from './code-for-tests.ts';
+import {
+  addi,
+  assemble,
+  branch,
+  CSR_NUMBERS,
+  ECALL,
+  jump,
+  type Line,
+  randomCsr,
+  randomInstruction,
+  SCRATCH_REGISTERS,
+} from './code-for-tests.ts';
 import { DEVICE, FREE, PAGE, Pair, PTE, RAM, RW, RX } from './pair-for-tests.ts';
 
 const CODE = 0x10;
@@ -263,7 +274,10 @@ describe('random programs that fault in many places', () => {
   function randomProgram(random: Random): Line[] {
     const lines: Line[] = ['again'];
     const blocks = random.between(2, 5);
-    const some = (): Line[] => Array.from({ length: random.between(1, 8) }, () => randomInstruction(random, bases, true));
+    const some = (): Line[] =>
+      Array.from({ length: random.between(1, 8) }, () =>
+        random.oneIn(15) ? randomCsr(random, Object.values(CSR_NUMBERS)) : randomInstruction(random, bases, true),
+      );
     for (let block = 0; block < blocks; block++) {
       lines.push(
         ...some(),
