@@ -5,14 +5,12 @@
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../../test/oracle/random.ts';
 import { TLB_ENTRIES } from '../../layout/thread-block.ts';
-import { asm } from '../hart/assembly-for-tests.ts';
 import { CAUSE } from '../hart/cause.ts';
 import type { TestMachine } from '../hart/machine-for-tests.ts';
 import { WIDE } from '../hart/state.ts';
 import { encode } from '../instructions/encode-for-tests.ts';
-import type { OpName } from '../instructions/table.ts';
-import { addi, assemble, branch, ECALL, type Line, randomInstruction, ret, SCRATCH_REGISTERS } from './code-for-tests.ts';
-import { DEVICE, FREE, HANDLER, HANDLER_PAGE, LEAF_ENTRIES, LEAVES, PAGE, Pair, PTE, RW, RX } from './pair-for-tests.ts';
+import { addi, assemble, branch, ECALL, type Line, randomInstruction, ret, SCRATCH_REGISTERS, takeIn } from './code-for-tests.ts';
+import { DEVICE, FREE, PAGE, Pair, RW, RX } from './pair-for-tests.ts';
 
 const CODE = 0x10;
 const [RA, A0, A1, S0, S1, S2, S3, S4, S5, S6] = [1, 10, 11, 8, 9, 18, 19, 20, 21, 22];
@@ -25,27 +23,20 @@ const PASSES = 12;
 /** The pass that writes. */
 const WRITING_PASS = 5;
 
-const fill = (pair: Pair, guestPage: number, random: Random): void =>
-  pair.write(
-    guestPage,
-    0,
-    Uint8Array.from({ length: PAGE }, () => random.below(256)),
-  );
-
 /** What the page is when the program begins. */
 const STATES: Readonly<Record<string, (pair: Pair, random: Random) => void>> = {
   zero: () => {},
-  private: (pair, random) => fill(pair, DATA, random),
+  private: (pair, random) => pair.fill(DATA, random),
   shared: (pair, random) => {
-    fill(pair, DATA, random);
+    pair.fill(DATA, random);
     pair.each(({ pages }) => pages.share(DATA, TWIN));
   },
   'a view': (pair, random) => {
-    fill(pair, TWIN, random);
+    pair.fill(TWIN, random);
     pair.each(({ pages }) => pages.share(TWIN, DATA));
   },
   code: (pair, random) => {
-    fill(pair, DATA, random);
+    pair.fill(DATA, random);
     pair.each(({ pages }) => pages.frameForFetch(DATA));
   },
 };
@@ -76,13 +67,6 @@ function runToEnd(pair: Pair): void {
   expect(pair.wide(WIDE.SCAUSE), pair.label).toBe(CAUSE.ECALL_USER);
   expect(pair.translator.regionsMade()).toBeGreaterThan(0);
 }
-
-/** a0 takes in what is in a register, so that no reading is lost. */
-const takeIn = (register: number): Line[] => [
-  encode('slli', { rd: 5, rs1: A0, imm: 5 }),
-  encode('sub', { rd: A0, rs1: 5, rs2: A0 }),
-  encode('add', { rd: A0, rs1: A0, rs2: register }),
-];
 
 describe('data under two addresses, in a loop that reads through the one', () => {
   const reads: Readonly<Record<string, readonly number[]>> = {
@@ -152,6 +136,35 @@ describe('data under two addresses, in a loop that reads through the one', () =>
     runToEnd(await start('both', state, new Random(2), lines));
   });
 
+  it.each(Object.keys(STATES))('in a loop that is left for the write and entered again, to a page that is %s', async (state) => {
+    // The outer loop asks for a CSR: only the inner ones may keep anything.
+    const inner = (label: string, base: number): Line[] => [
+      addi(S6, 0, 4),
+      label,
+      encode('ld', { rd: A1, rs1: base }),
+      ...takeIn(A1),
+      addi(S6, S6, -1),
+      branch('bne', S6, 0, label),
+    ];
+    for (const [name, write] of Object.entries(writes)) {
+      const lines = [
+        'again',
+        ...inner('first', S0),
+        encode('csrrs', { rd: A1, imm: 0xc02 }),
+        ...takeIn(A1),
+        branch('bne', S2, S5, 'past'),
+        ...write,
+        'past',
+        ...inner('second', S0),
+        ...inner('third', S1),
+        addi(S2, S2, -1),
+        branch('bne', S2, 0, 'again'),
+        ECALL,
+      ];
+      runToEnd(await start(`left and entered, ${name}`, state, new Random(6), lines));
+    }
+  });
+
   it('and many stores of zeros, which take no frame for long, and then one that is none', async () => {
     const lines: Line[] = [
       'zeros',
@@ -187,7 +200,7 @@ describe('data under two addresses, in a loop that reads through the one', () =>
     chosen: readonly string[],
   ): Promise<Pair> {
     const pair = await start(label, state, random, lines);
-    fill(pair, TWIN, random);
+    pair.fill(TWIN, random);
     pair.map(DEVICE_PAGE, DEVICE, RW);
     pair.set(S6, DEVICE_PAGE * PAGE);
     pair.each(
@@ -264,167 +277,6 @@ describe('data under two addresses, in a loop that reads through the one', () =>
       pair.each(({ pages }) => pages.share(DATA, TWIN));
       expect(pair.differences(), pair.label).toEqual([]);
     }
-  });
-});
-
-describe('tables that a program changes under itself, in S-mode', () => {
-  const SV = PTE.V | PTE.R | PTE.W;
-  /** The leaf table of all that is mapped here, and its virtual page as data. */
-  const TABLE_OF_DATA = LEAVES[0] as number;
-  const TABLE = 0x80;
-  const entry = (guestPage: number, flags: number): number => (guestPage << 10) | flags;
-
-  async function startSupervisor(label: string, lines: readonly Line[]): Promise<Pair> {
-    const pair = await Pair.open(label, 'supervisor');
-    pair.map(CODE, FREE, PTE.V | PTE.X | PTE.R);
-    pair.map(TABLE, TABLE_OF_DATA, SV);
-    pair.map(A, DATA, SV);
-    pair.map(B, DATA, SV);
-    for (const [i, page] of [DATA, BEHIND, TWIN, OTHER].entries()) {
-      const random = new Random(100 + i);
-      fill(pair, page, random);
-    }
-    pair.write(FREE, 0, assemble(lines));
-    pair.set(S0, A * PAGE + 256);
-    pair.set(S1, B * PAGE + 256);
-    pair.set(S2, PASSES);
-    pair.set(S3, TABLE * PAGE + 8 * A);
-    pair.set(S5, PASSES - WRITING_PASS);
-    pair.setPc(CODE * PAGE);
-    return pair;
-  }
-  const END = encode('ebreak');
-  const read = [encode('ld', { rd: A1, rs1: S0 }), ...takeIn(A1)];
-  /** Reads; in one pass something else; reads. */
-  const loop = (once: readonly Line[]): Line[] => [
-    'again',
-    ...read,
-    branch('bne', S2, S5, 'past'),
-    ...once,
-    'past',
-    ...read,
-    encode('ld', { rd: A1, rs1: S1 }),
-    ...takeIn(A1),
-    addi(S2, S2, -1),
-    branch('bne', S2, 0, 'again'),
-    END,
-  ];
-  const end = (pair: Pair): void => {
-    expect(pair.run(), pair.label).toBe('idle');
-    expect(pair.wide(WIDE.SCAUSE), pair.label).toBe(CAUSE.BREAKPOINT);
-    expect(pair.translator.regionsMade()).toBeGreaterThan(0);
-  };
-
-  it.each([
-    ['one address', S0, 0],
-    ['an address space', 0, S6],
-    ['everything', 0, 0],
-  ] as const)('another page, fenced by %s', async (_name, rs1, rs2) => {
-    const pair = await startSupervisor('another page', loop([encode('sd', { rs1: S3, rs2: S4 }), asm.sfenceVma(rs1, rs2)]));
-    pair.set(S4, entry(OTHER, SV));
-    end(pair);
-    // Once more, from the other page back to the first.
-    pair.set(S4, entry(DATA, SV));
-    pair.set(S2, PASSES);
-    pair.each(({ hart }) => (hart.state.wide[WIDE.SEPC] = CODE * PAGE));
-    end(pair);
-  });
-
-  it('no page, and then one again', async () => {
-    const pair = await startSupervisor('no page', loop([encode('sd', { rs1: S3, rs2: 0 }), asm.sfenceVma(S0, 0)]));
-    expect(pair.run()).toBe('idle');
-    expect([pair.wide(WIDE.SCAUSE), pair.wide(WIDE.STVAL)]).toEqual([CAUSE.LOAD_PAGE_FAULT, A * PAGE + 256]);
-    pair.map(A, TWIN, SV);
-    end(pair);
-  });
-
-  it('a page that may not be written any more', async () => {
-    const write = encode('sd', { rs1: S0, rs2: S2, imm: 16 });
-    const pair = await startSupervisor('read-only', [
-      ...loop([encode('sd', { rs1: S3, rs2: S4 }), asm.sfenceVma(S0, 0)]).flatMap((line) =>
-        line === 'past' ? [line, write] : [line],
-      ),
-    ]);
-    pair.set(S4, entry(DATA, PTE.V | PTE.R));
-    expect(pair.run()).toBe('idle');
-    expect(pair.wide(WIDE.SCAUSE)).toBe(CAUSE.STORE_PAGE_FAULT);
-    pair.map(A, DATA, SV);
-    end(pair);
-  });
-
-  it('the table itself, read in a loop while accesses set A and D in it, shared until then', async () => {
-    // Each pass reads the entries of B and of the page that it touches for the first time; the table leaves its shared frame in the first.
-    const table = (register: number): Line[] => [encode('ld', { rd: A1, rs1: register }), ...takeIn(A1)];
-    for (const touch of ['ld', 'sd', 'amoadd.d', 'lr.d', 'fld'] as OpName[])
-      for (const shared of [false, true]) {
-        const lines: Line[] = [
-          'again',
-          ...table(S3),
-          ...table(S4),
-          encode(touch, { rd: 12, rs1: S1, rs2: S2 }),
-          ...table(S4),
-          ...table(S3),
-          // On to the next page and its entry.
-          encode('lui', { rd: 5, imm: PAGE }),
-          encode('add', { rd: S1, rs1: S1, rs2: 5 }),
-          addi(S4, S4, 8),
-          addi(S2, S2, -1),
-          branch('bne', S2, 0, 'again'),
-          END,
-        ];
-        const pair = await startSupervisor(`${touch}, ${shared ? 'shared' : 'private'}`, lines);
-        for (let i = 0; i < PASSES; i++) pair.map(B + i, DATA + i, SV);
-        pair.set(S4, TABLE * PAGE + 8 * B);
-        if (shared) pair.each(({ pages }) => pages.share(TABLE_OF_DATA, FREE + 60));
-        end(pair);
-      }
-  });
-
-  it('satp, SUM and MXR between two readings', async () => {
-    const SSTATUS = 0x100;
-    const [SUM, MXR] = [1 << 18, 1 << 19];
-    const set = (bits: number): Line[] => [encode('csrrs', { imm: SSTATUS, rs1: bits })];
-    const clear = (bits: number): Line[] => [encode('csrrc', { imm: SSTATUS, rs1: bits })];
-    const cases: readonly (readonly [string, number, Line[], Line[]])[] = [
-      ['SUM', RW, set(S6), clear(S6)],
-      ['MXR', PTE.V | PTE.X, set(S6), clear(S6)],
-    ];
-    for (const [name, flags, on, off] of cases) {
-      const lines = [
-        'again',
-        ...on,
-        ...read,
-        ...read,
-        ...off,
-        ...read,
-        addi(S2, S2, -1),
-        branch('bne', S2, 0, 'again'),
-        END,
-      ] as const;
-      const pair = await startSupervisor(name, lines);
-      pair.map(A, DATA, flags);
-      pair.set(S6, name === 'SUM' ? SUM : MXR);
-      // Each pass faults at the reading behind `off`; the handler steps over it.
-      for (let pass = 0; pass < PASSES; pass++) {
-        expect(pair.run(), name).toBe('idle');
-        expect(pair.wide(WIDE.SCAUSE), name).toBe(CAUSE.LOAD_PAGE_FAULT);
-        pair.each(({ hart }) => (hart.state.wide[WIDE.SEPC] = (hart.state.wide[WIDE.SEPC] as number) + 4));
-      }
-      end(pair);
-    }
-    // Two roots: in the other one the lower leaf table is another, where A leads elsewhere.
-    const pair = await startSupervisor('satp', loop([asm.csrrw(S6, 0x180, S6)]));
-    const [root, middle, leaf] = [FREE + 40, FREE + 41, FREE + 42];
-    pair.each(({ pages }) => {
-      pages.put(root * PAGE, entry(middle, PTE.V), 0);
-      pages.put(middle * PAGE, entry(leaf, PTE.V), 0, ...LEAF_ENTRIES.slice(2));
-      pages.put(leaf * PAGE + 8 * HANDLER_PAGE, entry(HANDLER, PTE.V | PTE.X | PTE.A), 0);
-      pages.put(leaf * PAGE + 8 * CODE, entry(FREE, PTE.V | PTE.X | PTE.R), 0);
-      pages.put(leaf * PAGE + 8 * A, entry(OTHER, SV), 0, entry(TWIN, SV), 0);
-      pages.put(leaf * PAGE + 8 * B, entry(BEHIND, SV), 0);
-    });
-    pair.each(({ thread }) => thread.registers.set(S6, root, 0x8000_0000 | 0));
-    end(pair);
   });
 });
 

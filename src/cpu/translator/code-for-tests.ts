@@ -84,3 +84,10 @@ export function randomCsr(random: Random, numbers: readonly number[]): number {
   if (imm >= FIRST_COUNTER) return encode('csrrs', { rd, imm });
   return encode(random.pick(CSRS), { rd, rs1: random.pick([0, ...SCRATCH_REGISTERS]), imm });
 }
+
+/** a0 takes in what is in a register, so that nothing that was read is lost. */
+export const takeIn = (register: number): Line[] => [
+  encode('slli', { rd: 5, rs1: 10, imm: 5 }),
+  encode('sub', { rd: 10, rs1: 5, rs2: 10 }),
+  encode('add', { rd: 10, rs1: 10, rs2: register }),
+];

@@ -6,6 +6,7 @@
  * looks and mends; what follows there is `sfence.vma` and `sret`.
  */
 import { expect } from 'vitest';
+import type { Random } from '../../../test/oracle/random.ts';
 import { RAM_BASE } from '../../layout/machine.ts';
 import { BUDGET, REG_F, REG_PC, REG_X, REGISTER_BYTES, SCRATCH } from '../../layout/thread-block.ts';
 import { asm } from '../hart/assembly-for-tests.ts';
@@ -103,6 +104,12 @@ export class Pair {
         done += piece.length;
       }
     });
+  }
+
+  /** Random bytes in the whole page. */
+  fill(guestPage: number, random: Random): void {
+    const bytes = Uint8Array.from({ length: PAGE }, () => random.below(256));
+    this.write(guestPage, 0, bytes);
   }
 
   set(register: number, value: number): void {

@@ -232,6 +232,40 @@ describe('in every position of a region, both engines', () => {
     );
   });
 
+  it('look anew at floating point behind a write of its CSRs', async () => {
+    const add = encode('fadd.d', { rd: 3, rs1: 1, rs2: 2, rm: 7 });
+    // 1/3 is inexact both times, whatever the flags were before.
+    const third = [addi(5, 0, 1), addi(6, 0, 3), encode('fcvt.d.w', { rd: 1, rs1: 5 }), encode('fcvt.d.w', { rd: 2, rs1: 6 })];
+    const divide = encode('fdiv.d', { rd: 3, rs1: 1, rs2: 2 });
+    const set = (csr: number, value: number): number => encode('csrrwi', { rs1: value, imm: csr });
+    await inEveryPosition([
+      { name: 'frm', words: [add, set(CSR_NUMBERS.frm, 5), add] },
+      { name: 'fcsr', words: [add, set(CSR_NUMBERS.fcsr, 0), set(CSR_NUMBERS.frm, 6), add] },
+      { name: 'fflags', words: [...third, divide, set(CSR_NUMBERS.fflags, 0), divide, encode('ebreak')] },
+    ]);
+    // FS is the supervisor's.
+    const [SSTATUS, FS] = [0x100, 0x6000];
+    const clear = encode('csrrc', { rs1: S1, imm: SSTATUS });
+    for (const between of [0, 1, 2, 3]) {
+      const nops = Array.from({ length: between }, () => addi(10, 10, 1));
+      const pair = await Pair.open(`FS, ${between}`, 'supervisor');
+      pair.map(CODE, FREE, PTE.V | PTE.R | PTE.X);
+      pair.write(
+        FREE,
+        0,
+        assemble(['again', add, ...nops, clear, ...nops, add, addi(S2, S2, -1), branch('bne', S2, 0, 'again'), encode('ebreak')]),
+      );
+      pair.set(S1, FS);
+      pair.set(S2, 3);
+      pair.setPc(CODE * PAGE);
+      for (let pass = 0; pass < 3; pass++) {
+        expect([pair.run(), pair.wide(WIDE.SCAUSE)], pair.label).toEqual(['idle', CAUSE.ILLEGAL]);
+        pair.each(({ thread }) => (thread.registers.fs = 1));
+      }
+      expect([pair.run(), pair.wide(WIDE.SCAUSE)], pair.label).toEqual(['idle', CAUSE.BREAKPOINT]);
+    }
+  });
+
   it('stop at what a region ends before, and go on behind it', async () => {
     const words = {
       ecall: encode('ebreak'),
