@@ -4,19 +4,29 @@ import { IMAGE, MIB, openMachines, until } from './machines.ts';
 import { powerCycle, tableBytes } from './power-cycle.ts';
 
 const THREADS = 2;
+const GROWTH_MAX = 48 * MIB;
+const CYCLES_MAX = 4;
 
 describe('after power-off of all guests', () => {
-  it('nothing but tables is resident in the arena, and the process is where it was', async () => {
+  it('nothing but tables is resident in the arena, and the process is where it was', { timeout: 300_000 }, async () => {
     await using machines = await openMachines({ memory: '512M', threads: THREADS });
     const { poolBytes } = await machines.host.memory();
-    const warm = await powerCycle(machines, 2, 24);
-    const after = await powerCycle(machines, 2, 24);
-    for (const { framesInUse, arenaBytes } of [warm, after]) {
+    const cycle = async (): Promise<number> => {
+      const { framesInUse, arenaBytes, processBytes } = await powerCycle(machines, 2, 24);
       expect(framesInUse).toBe(0);
       expect(arenaBytes).toBeGreaterThan(0);
       expect(arenaBytes).toBeLessThanOrEqual(tableBytes(poolBytes, THREADS) + 2 * MIB);
+      return processBytes;
+    };
+    // What is kept for the next guests has bounds; if all code is translated, it takes some cycles to come to them.
+    let before = await cycle();
+    let growth = Number.POSITIVE_INFINITY;
+    for (let cycles = 0; growth > GROWTH_MAX && cycles < CYCLES_MAX; cycles++) {
+      const after = await cycle();
+      growth = after - before;
+      before = after;
     }
-    expect(after.processBytes - warm.processBytes).toBeLessThanOrEqual(48 * MIB);
+    expect(growth).toBeLessThanOrEqual(GROWTH_MAX);
   });
 
   it('a pool closes while a machine is starting that finds no memory for its kernel', async () => {

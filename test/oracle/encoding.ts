@@ -16,17 +16,21 @@ export class Operands {
    */
   readonly reservationWidth: number;
 
-  constructor(random: Random, aligned: boolean) {
+  /** Registers that are never written. */
+  readonly #kept: readonly number[];
+
+  constructor(random: Random, aligned: boolean, kept: readonly number[] = BASES) {
     this.random = random;
     this.aligned = aligned;
+    this.#kept = kept;
     this.reservationWidth = random.pick([2, 3]);
   }
 
-  /** A register that may be written: no base. Often a recent one's neighbour does not matter; x0 comes up too. */
+  /** A register that may be written. Often a recent one's neighbour does not matter; x0 comes up too. */
   rd(): number {
     for (;;) {
       const register = this.random.below(32);
-      if (!(BASES as readonly number[]).includes(register)) return register;
+      if (!this.#kept.includes(register)) return register;
     }
   }
   rs(): number {

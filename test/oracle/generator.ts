@@ -1,15 +1,19 @@
-/** Random programs: steps from one extension or from all, laid out one behind the other, with jumps only forward. */
+/** Random programs: steps from one extension or from all, laid out one behind the other, with jumps only forward, or in a loop. */
 
 import { Operands } from './encoding.ts';
 import { randomCases } from './float-cases.ts';
 import { FLOAT_OPERATIONS } from './float-operations.ts';
 import { EXTENSIONS, type Extension, FLAG_RAISERS, loadReserved, STEPS, type Step, type StepMaker } from './instructions.ts';
+import { loopSteps } from './loops.ts';
 import { type Program, randomRegisters } from './program.ts';
 import { Random } from './random.ts';
 
-/** One extension, I and C together (whose frequent pairs the interpreter fuses), or a mix of all. */
-export type Subject = Extension | 'I+C' | 'mix';
-export const SUBJECTS: readonly Subject[] = [...EXTENSIONS, 'I+C', 'mix'];
+/**
+ * One extension, I and C together (whose frequent pairs the interpreter fuses), a mix of all; the mix in loops that lie across a page end, and in
+ * loops that change their own code.
+ */
+export type Subject = Extension | 'I+C' | 'mix' | 'page-end' | 'self-modifying';
+export const SUBJECTS: readonly Subject[] = [...EXTENSIONS, 'I+C', 'mix', 'page-end', 'self-modifying'];
 
 const STEPS_MIN = 60;
 const STEPS_MAX = 160;
@@ -36,12 +40,29 @@ function pools(): NonNullable<typeof floatPool> {
   return floatPool;
 }
 
-function stepMakers(subject: Subject): readonly StepMaker[] {
+function stepMakers(subject: Exclude<Subject, 'page-end' | 'self-modifying'>): readonly StepMaker[] {
   if (subject === 'mix') return EXTENSIONS.flatMap((extension) => STEPS[extension]);
   return subject === 'I+C' ? [...STEPS.I, ...STEPS.C] : STEPS[subject];
 }
 
+/** Changes of the code in one program, at most. */
+const CHANGES_MAX = 6;
+const PAGE = 4096;
+
+function randomLoop(changes: number, seed: number, random: Random): Program {
+  const code = layOut(loopSteps(random, changes, (o) => ({ words: [loadReserved(o, 0)] })));
+  const { single, double } = pools();
+  // The end of the page somewhere in it, or now and then not.
+  const codeOffset = random.oneIn(4) ? random.below(OFFSET_MAX / 2) * 2 : PAGE - 2 * random.between(1, code.length / 2 - 1);
+  return { seed, codeOffset, code, supporting: 0, ...randomRegisters(random, random.oneIn(2) ? single : double, true) };
+}
+
 export function randomProgram(subject: Subject, seed: number): Program {
+  if (subject === 'page-end') return randomLoop(0, seed, new Random(seed));
+  if (subject === 'self-modifying') {
+    const changing = new Random(seed);
+    return randomLoop(changing.between(1, CHANGES_MAX), seed, changing);
+  }
   const random = new Random(seed);
   const atomics = subject === 'A' || subject === 'mix';
   const operands = new Operands(random, random.oneIn(4));

@@ -3,7 +3,7 @@
  * U-mode without paging, as QEMU's user mode has it; the trap vector is a `wfi` in S-mode, where the run ends.
  */
 
-import { type GuestPages, NOT_RAM } from '../../src/cpu/guest-pages.ts';
+import { type GuestPages, NOT_RAM, type TlbControl } from '../../src/cpu/guest-pages.ts';
 import { CAUSE } from '../../src/cpu/hart/cause.ts';
 import { Hart } from '../../src/cpu/hart/hart.ts';
 import { HartState, WIDE } from '../../src/cpu/hart/state.ts';
@@ -55,7 +55,31 @@ const FRAMES = new Map(GUEST_FRAMES.map((guestFrame, i) => [guestFrame, FIRST_FR
 const arenaAddressOf = (address: number): number => (FRAMES.get(Math.floor(address / 4096)) ?? 0) * 4096 + (address % 4096);
 
 const frameFor = (guestFrame: number): number => FRAMES.get(guestFrame) ?? NOT_RAM;
-const PAGES: GuestPages = { frameForRead: frameFor, frameForWrite: frameFor, frameForFetch: frameFor };
+
+/** Memory whose frames are what they are; only writes to code are to be noticed. */
+function guestPages(words: Int32Array, tlb: TlbControl): GuestPages {
+  const code = new Set<number>();
+  return {
+    frameForRead: frameFor,
+    frameForWrite: (guestFrame) => {
+      const frame = frameFor(guestFrame);
+      if (code.delete(frame)) {
+        words[generationWord(frame)]++;
+        tlb.dropFrame(frame);
+      }
+      return frame;
+    },
+    frameForFetch: (guestFrame) => {
+      const frame = frameFor(guestFrame);
+      if (frame !== NOT_RAM && !code.has(frame)) {
+        code.add(frame);
+        tlb.dropFrameWrites(frame);
+      }
+      return frame;
+    },
+  };
+}
+const generationWord = (frame: number): number => (MAP.frameTable + frame * FRAME_ENTRY_SIZE + FRAME_CODE_GENERATION) / 4;
 
 export interface HartMachine extends Machine {
   /** Executed since the machine was made, the trapping ones not counted. */
@@ -68,8 +92,9 @@ export async function hartMachine(translation = translationOfThisRun()): Promise
   const thread = await HartThread.create(memory, MAP, 0, undefined, translation);
   const state = new HartState();
   const bus = { read: () => -1, write: () => false };
-  const hart = new Hart(thread, state, PAGES, bus, { clock: { now: () => 0 }, console: { write: () => {}, read: () => 0 } });
   const words = new Int32Array(memory.buffer);
+  const pages = guestPages(words, thread.tlb);
+  const hart = new Hart(thread, state, pages, bus, { clock: { now: () => 0 }, console: { write: () => {}, read: () => 0 } });
   const bytes = new Uint8Array(memory.buffer);
   const data = new Int32Array(memory.buffer, arenaAddressOf(DATA_START), DATA_WORDS);
   words[arenaAddressOf(VECTOR) / 4] = WFI;
@@ -77,7 +102,7 @@ export async function hartMachine(translation = translationOfThisRun()): Promise
   const load = (program: Program): void => {
     bytes.set(program.code, arenaAddressOf(CODE) + program.codeOffset);
     for (const guestFrame of pagesOf(CODE, CODE_BYTES)) {
-      words[(MAP.frameTable + frameFor(guestFrame) * FRAME_ENTRY_SIZE + FRAME_CODE_GENERATION) / 4]++;
+      words[generationWord(frameFor(guestFrame))]++;
     }
     fillData(program.dataSeed, data);
     state.reset(CODE + program.codeOffset, 0);

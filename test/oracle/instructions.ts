@@ -14,8 +14,8 @@ import {
 } from './encoding.ts';
 
 /**
- * One step of a program. `words` has the instructions in order, a compressed one below 0x10000. Jumps go to a later step: `skips` steps
- * are jumped over, and `toward(distance)` gives the words once the distance in bytes from the step's start to there is known.
+ * One step of a program. `words` has the instructions in order, a compressed one below 0x10000. Jumps go to another step: `skips` steps
+ * are jumped over, back if below 0, and `toward(distance)` gives the words once the distance in bytes from the step's start to there is known.
  */
 export type Step =
   | { readonly words: readonly number[] }

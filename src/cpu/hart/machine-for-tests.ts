@@ -6,10 +6,10 @@
 import { type ArenaMap, FRAME_CODE_GENERATION, FRAME_ENTRY_SIZE, TABLES_START } from '../../layout/arena.ts';
 import { RAM_BASE } from '../../layout/machine.ts';
 import { type GuestPages, type MmioBus, MUST_WAIT, NOT_RAM, type TlbControl } from '../guest-pages.ts';
-import { translationOfThisRun } from '../translator/for-tests.ts';
+import { everythingTranslated, translationOfThisRun } from '../translator/for-tests.ts';
 import { Hart } from './hart.ts';
 import { HartState } from './state.ts';
-import { HartThread, type TranslationOptions } from './thread.ts';
+import { HartThread } from './thread.ts';
 
 const MIB = 1024 * 1024;
 const ARENA = 64 * MIB;
@@ -38,12 +38,14 @@ export const TEST_MAP: ArenaMap = {
 
 const generationWord = (frame: number): number => (TEST_MAP.frameTable + frame * FRAME_ENTRY_SIZE + FRAME_CODE_GENERATION) >> 2;
 
-/** One VM's memory: pages are zero until written. */
+/** One VM's memory: pages are zero until written, and may be shared until then. */
 export class TestPages implements GuestPages {
   readonly #words: Int32Array;
   /** 0: zero page. */
   readonly frames = new Int32Array(RAM_PAGES);
   readonly #code = new Set<number>();
+  /** Frames that are copied when they are written. */
+  readonly #shared = new Set<number>();
   #nextFrame = FIRST_FRAME;
   tlb: TlbControl | null = null;
   /** Guest pages that must be waited for. */
@@ -81,12 +83,34 @@ export class TestPages implements GuestPages {
       this.frames[index] = this.#takeFrame();
       this.tlb?.dropFrame(ZERO_FRAME);
     }
+    this.#unshare(index);
     const frame = this.frames[index];
     if (this.#code.delete(frame)) {
       this.#words[generationWord(frame)]++;
       this.tlb?.dropFrame(frame);
     }
     return frame;
+  }
+
+  #unshare(index: number): void {
+    const from = this.frames[index];
+    if (!this.#shared.has(from)) return;
+    const to = this.#takeFrame();
+    this.#words.copyWithin(to * 1024, from * 1024, from * 1024 + 1024);
+    this.frames[index] = to;
+    this.tlb?.dropFrame(from);
+  }
+
+  /** As a merge leaves pages: all of them are views of the first one's frame, and the next write to one takes it out. */
+  share(first: number, ...others: readonly number[]): void {
+    const frame = this.frames[this.#index(first)];
+    for (const other of others) {
+      const index = this.#index(other);
+      this.tlb?.dropFrame(this.frames[index] || ZERO_FRAME);
+      this.frames[index] = frame;
+    }
+    this.#shared.add(frame);
+    this.tlb?.dropFrameWrites(frame);
   }
 
   frameForFetch(guestFrame: number): number {
@@ -140,32 +164,41 @@ export interface TestMachine {
   readonly bus: TestBus;
   readonly clock: { ticks: number; now(): number };
   readonly console: { written: string; input: string };
+  /** Of the thread, since it was made. */
+  regionsMade(): number;
 }
 
 export const makeArena = (): WebAssembly.Memory =>
   new WebAssembly.Memory({ initial: ARENA / 65536, maximum: ARENA / 65536, shared: true });
 
-interface SharedThread {
+const ENGINES = { interpreter: () => undefined, translator: () => everythingTranslated(), 'of this run': translationOfThisRun };
+type Engine = keyof typeof ENGINES;
+
+interface Lent {
   readonly memory: WebAssembly.Memory;
   readonly thread: HartThread;
+  readonly regionsMade: () => number;
+  hart: Hart | null;
 }
+/** The threads are the same for all tests of a file: making their interpreters is what takes time. */
+const lent = new Map<Engine, Lent>();
 
-/** The thread is the same for all tests of a file: making its interpreter is what takes time. */
-const shared = new Map<TranslationOptions | undefined, SharedThread>();
-let last: Hart | null = null;
-
-async function makeThread(translation: TranslationOptions | undefined): Promise<SharedThread> {
+async function lend(engine: Engine): Promise<Lent> {
+  const known = lent.get(engine);
+  if (known) return known;
   const memory = makeArena();
-  return { memory, thread: await HartThread.create(memory, TEST_MAP, 0, undefined, translation) };
+  const translation = ENGINES[engine]();
+  const thread = await HartThread.create(memory, TEST_MAP, 0, undefined, translation);
+  const made: Lent = { memory, thread, regionsMade: () => translation?.service.regions ?? 0, hart: null };
+  lent.set(engine, made);
+  return made;
 }
 
-const ofThisRun = translationOfThisRun();
-
-/** A machine that is powered off; the one before it is gone. */
-export async function makeMachine(translation: TranslationOptions | undefined = ofThisRun): Promise<TestMachine> {
-  if (last?.isEntered) last.leave();
-  const { memory, thread } = shared.get(translation) ?? (await makeThread(translation));
-  shared.set(translation, { memory, thread });
+/** A machine that is powered off; the one before it with the same engine is gone. */
+export async function makeMachine(engine: Engine = 'of this run'): Promise<TestMachine> {
+  const place = await lend(engine);
+  if (place.hart?.isEntered) place.hart.leave();
+  const { memory, thread, regionsMade } = place;
   const pages = new TestPages(memory);
   pages.tlb = thread.tlb;
   const bus = new TestBus();
@@ -188,6 +221,6 @@ export async function makeMachine(translation: TranslationOptions | undefined = 
     },
   };
   const hart = new Hart(thread, new HartState(), pages, bus, { clock, console: debugConsole });
-  last = hart;
-  return { memory, thread, hart, pages, bus, clock, console };
+  place.hart = hart;
+  return { memory, thread, hart, pages, bus, clock, console, regionsMade };
 }

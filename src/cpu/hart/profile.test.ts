@@ -2,7 +2,6 @@
 import { describe, expect, it } from 'vitest';
 import { RAM_BASE } from '../../layout/machine.ts';
 import { encode } from '../instructions/encode-for-tests.ts';
-import { everythingTranslated } from '../translator/for-tests.ts';
 import { asm } from './assembly-for-tests.ts';
 import { CSR } from './csr-numbers.ts';
 import { makeMachine, type TestMachine } from './machine-for-tests.ts';
@@ -10,14 +9,13 @@ import type { HartProfile } from './profile.ts';
 import { WIDE } from './state.ts';
 
 const A0 = 10;
-const translation = everythingTranslated();
 const CODE = RAM_BASE + 0x1000;
 const HANDLER = RAM_BASE + 0x3000;
 const jump = (imm: number): number => encode('jal', { rd: 0, imm });
 
 /** Entered at RAM_BASE in S-mode. */
 async function machineOf(translated: boolean, code: Readonly<Record<number, readonly number[]>>): Promise<TestMachine> {
-  const machine = translated ? await makeMachine(translation) : await makeMachine();
+  const machine = await makeMachine(translated ? 'translator' : 'of this run');
   for (const [address, words] of Object.entries(code)) machine.pages.put(Number(address), ...words);
   machine.hart.state.reset(RAM_BASE, 0);
   machine.hart.state.wide[WIDE.STVEC] = HANDLER | 0;

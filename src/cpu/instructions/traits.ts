@@ -15,7 +15,7 @@ export interface Traits {
   readonly memory: boolean;
   /** Where it may go: on, on or to pc + imm, to pc + imm, to a computed address. */
   readonly flow: 'next' | 'branch' | 'jump' | 'indirect';
-  /** Never goes on to the instruction after it. */
+  /** What is decoded in one go ends with it: it never goes on to the instruction after it, or a region may begin there. */
   readonly endsRun: boolean;
   /** Needs the hart, or a new look at where code is: CSRs, fences of translation and code, cache blocks, traps on purpose. */
   readonly isSystem: boolean;
@@ -162,7 +162,7 @@ function traitsOf(op: OpName): Traits {
     reads,
     calls,
     pure: !memory && !run.effects && !exits && flow === 'next',
-    endsRun: exits || flow === 'jump' || flow === 'indirect',
+    endsRun: isSystem || flow === 'jump' || flow === 'indirect',
   };
 }
 
