@@ -150,6 +150,7 @@ const translationSchema = z.object({
   intervals: bytes,
   workMs: z.number().nonnegative(),
   longestMs: z.number().nonnegative(),
+  longestOwnMs: z.number().nonnegative(),
   p99Ms: z.number().nonnegative(),
   madeRegions: bytes,
   libraryBytes: bytes,

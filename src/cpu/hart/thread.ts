@@ -120,10 +120,9 @@ export class HartThread {
 
   #sampleAt(decodedPage: number, pcLow: number, frame: number): void {
     const translations = this.#translations as Translations;
-    const start = performance.now();
     translations.sample(decodedPage, pcLow & 4095, frame, this.#decodeCache.domain, this.#decodeCache.hashOf(decodedPage));
     translations.poll();
-    translations.workEnds(start);
+    translations.workEnds();
   }
 
   /** Regions of translated code that are entered in the frame's page. */

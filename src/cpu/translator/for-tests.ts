@@ -19,6 +19,10 @@ class ImmediateService implements TranslationService {
     return this.#library.regions + this.#library.hits;
   }
 
+  get hasAnswer(): boolean {
+    return this.#answers.length > 0;
+  }
+
   take(): TranslatedRegion | undefined {
     return this.#answers.shift();
   }

@@ -36,6 +36,7 @@ export interface TranslatedRegion {
 /** Answers come in any order, some time later. */
 export interface TranslationService {
   request(request: RegionRequest): void;
+  readonly hasAnswer: boolean;
   /** The next answer, if there is one. */
   take(): TranslatedRegion | undefined;
 }

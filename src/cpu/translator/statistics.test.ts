@@ -14,11 +14,11 @@ describe('statistics of translation', () => {
 
   it('times are a percentile that is never too low, and the longest of all threads', () => {
     const threads = [new TranslationStatistics(), new TranslationStatistics()] as const;
-    for (let i = 0; i < 98; i++) threads[i % 2].addInterval(0.01);
-    threads[0].addInterval(3);
-    threads[1].addInterval(12.5);
-    const { intervals, workMs, longestMs, p99Ms } = TranslationStatistics.figures(threads);
-    expect([intervals, longestMs]).toEqual([100, 12.5]);
+    for (let i = 0; i < 98; i++) threads[i % 2].addInterval(0.01, 0.01);
+    threads[0].addInterval(3, 2);
+    threads[1].addInterval(12.5, 1);
+    const { intervals, workMs, longestMs, longestOwnMs, p99Ms } = TranslationStatistics.figures(threads);
+    expect([intervals, longestMs, longestOwnMs]).toEqual([100, 12.5, 2]);
     expect(workMs).toBeCloseTo(16.48);
     expect(p99Ms).toBeGreaterThanOrEqual(3);
     expect(p99Ms).toBeLessThan(3 * 1.1);
@@ -26,7 +26,7 @@ describe('statistics of translation', () => {
 
   it.each([0, 1e-9, 1e-3, 1e9])('a time of %d ms has a bucket', (ms) => {
     const statistics = new TranslationStatistics();
-    statistics.addInterval(ms);
+    statistics.addInterval(ms, ms);
     expect(TranslationStatistics.figures([statistics]).p99Ms).toBeGreaterThan(0);
   });
 });

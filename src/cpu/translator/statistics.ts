@@ -23,10 +23,11 @@ const COUNTS = [
   'bytes',
   'codeBytes',
   'modules',
-  /** Times spent on all of this: how many, their sum, and the longest, ms. */
+  /** Times spent on all of this: how many, their sum, and the longest, ms; the longest of them without what the thread waited for a core. */
   'intervals',
   'workMs',
   'longestMs',
+  'longestOwnMs',
 ] as const;
 type CountName = (typeof COUNTS)[number];
 
@@ -58,10 +59,12 @@ export class TranslationStatistics {
     return this.#words[INDEX[name]];
   }
 
-  addInterval(ms: number): void {
+  /** `ownMs`: of the thread's CPU time. */
+  addInterval(ms: number, ownMs: number): void {
     this.add('intervals');
     this.add('workMs', ms);
     if (ms > this.get('longestMs')) this.#words[INDEX.longestMs] = ms;
+    if (ownMs > this.get('longestOwnMs')) this.#words[INDEX.longestOwnMs] = ownMs;
     const bucket = Math.floor(Math.log2(ms * 1000) * BUCKETS_PER_DOUBLING);
     this.#words[COUNTS.length + Math.min(Math.max(bucket, 0), BUCKETS - 1)]++;
   }
@@ -70,7 +73,8 @@ export class TranslationStatistics {
   static figures(threads: readonly TranslationStatistics[]): TranslationFigures {
     const sums = new Float64Array(WORDS);
     for (const thread of threads) for (let i = 0; i < WORDS; i++) sums[i] += thread.#words[i];
-    sums[INDEX.longestMs] = Math.max(...threads.map((thread) => thread.get('longestMs')));
+    for (const name of ['longestMs', 'longestOwnMs'] as const)
+      sums[INDEX[name]] = Math.max(...threads.map((thread) => thread.get(name)));
     const counts = Object.fromEntries(COUNTS.map((name, i) => [name, sums[i]])) as Record<CountName, number>;
     return { ...counts, p99Ms: percentileMs(sums.subarray(COUNTS.length), 0.99) };
   }

@@ -199,7 +199,7 @@ describe('what is asked for ahead', () => {
     const requests: RegionRequest[] = [];
     const memory = new WebAssembly.Memory({ initial: 4, maximum: 4, shared: true });
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 0 });
-    const service = { request: (request: RegionRequest) => void requests.push(request), take: () => undefined };
+    const service = { request: (request: RegionRequest) => void requests.push(request), hasAnswer: false, take: () => undefined };
     const imports = Object.fromEntries(SYSTEM_IMPORTS.map((name) => [name, () => 0]));
     const options = { memory, table, imports, interpreter: { functions: {} }, service };
     const translations = new Translations({ ...options, threshold: 6, bytesMax: PAGE } as unknown as TranslationsOptions);
@@ -242,13 +242,13 @@ describe('what is counted', () => {
   it('a time in which something was done', async () => {
     await open('asked');
     const translations = machine.translations as Translations;
-    translations.workEnds(performance.now() - 5);
+    translations.workEnds();
     expect(statistics().get('intervals')).toBe(0);
     machine.writeCode(BASE, SUM);
     machine.translateAt(BASE);
-    translations.workEnds(performance.now() - 5);
-    translations.workEnds(performance.now() - 5);
+    translations.workEnds();
+    translations.workEnds();
     expect(statistics().get('intervals')).toBe(1);
-    expect(statistics().get('longestMs')).toBeGreaterThanOrEqual(5);
+    expect(statistics().get('longestMs')).toBeGreaterThan(0);
   });
 });

@@ -104,8 +104,8 @@ export class Translations implements DecodedPages {
   readonly #madeFor: number[] = [];
   /** The one that is on the thread. */
   vm = 0;
-  /** Something was done since `workEnds`. */
-  #worked = false;
+  /** When something was begun for which the guest waits: by performance.now(), and by the thread's CPU time. */
+  #workSince: { readonly wall: number; readonly own: NodeJS.CpuUsage } | null = null;
 
   constructor(options: TranslationsOptions) {
     const { memory, table, imports, interpreter, service, threshold, bytesMax } = options;
@@ -125,9 +125,9 @@ export class Translations implements DecodedPages {
   pageBegins(decodedPage: number, frame: number, domain: number, hash: number): void {
     const alike = this.#contents.get(hash);
     if (alike === undefined) return;
-    const start = performance.now();
+    this.#workBegins();
     const content = alike.find((known) => known.domain === domain && known.page === 0 && this.#holds(frame, known));
-    if (content === undefined) return;
+    if (content === undefined) return this.workEnds();
     content.page = decodedPage;
     this.#byPage.set(decodedPage, content);
     for (const [entry, index] of content.regions) {
@@ -136,8 +136,7 @@ export class Translations implements DecodedPages {
       this.#enterAt(decodedPage, entry, index);
     }
     this.#countInherited(content);
-    this.#worked = true;
-    this.workEnds(start);
+    this.workEnds();
   }
 
   pageJoined(decodedPage: number): void {
@@ -183,7 +182,7 @@ export class Translations implements DecodedPages {
     const content = this.#byPage.get(decodedPage) ?? this.#newContent(decodedPage, frame, domain, hash);
     if (content.regions.has(entry)) return;
     content.regions.set(entry, ASKED);
-    this.#worked = true;
+    this.#workBegins();
     this.statistics.add('asked');
     const id = this.#asks++;
     this.#asked.set(id, { content, entry, vm: this.vm });
@@ -210,24 +209,32 @@ export class Translations implements DecodedPages {
     if (this.#askedAhead.has(place)) return;
     if (this.#askedAhead.size === ASKED_AHEAD_MAX) this.#askedAhead.clear();
     this.#askedAhead.add(place);
-    this.#worked = true;
+    this.#workBegins();
     this.statistics.add('askedAhead');
     const code = bytesOf(this.#wordsOf(frame));
     this.#service.request({ id: NO_ANSWER, domain, hash, code, entry, vm: this.vm, ahead: true });
   }
 
-  /** If anything was done since `start`, which is of performance.now(), it took the thread so long. */
-  workEnds(start: number): void {
-    if (this.#worked) this.statistics.addInterval(performance.now() - start);
-    this.#worked = false;
+  #workBegins(): void {
+    this.#workSince ??= { wall: performance.now(), own: process.threadCpuUsage() };
+  }
+
+  /** The guest goes on. */
+  workEnds(): void {
+    if (this.#workSince === null) return;
+    const { wall, own } = this.#workSince;
+    this.#workSince = null;
+    const { user, system } = process.threadCpuUsage(own);
+    this.statistics.addInterval(performance.now() - wall, (user + system) / 1000);
   }
 
   /** Takes one thing that has been translated, if there is any. Between two runs of the interpreter, or while it decodes. */
   poll(): void {
+    if (!this.#service.hasAnswer) return;
+    this.#workBegins();
     const answer = this.#service.take();
     const place = answer && this.#asked.get(answer.id);
     if (!answer || !place) return;
-    this.#worked = true;
     this.statistics.add('answered');
     if (answer.vm !== place.vm) this.statistics.add('known');
     this.#asked.delete(answer.id);
@@ -237,6 +244,7 @@ export class Translations implements DecodedPages {
   }
 
   #install(place: Place, { moduleId, name, bytes, codeBytes, vm }: TranslatedRegion, module: WebAssembly.Module): void {
+    this.#makeRoom(bytes, moduleId);
     let loaded = this.#loaded.get(moduleId);
     if (!loaded) {
       loaded = { instance: new WebAssembly.Instance(module, { e: this.#imports }), bytes: 0, codeBytes: 0, places: [] };
@@ -256,7 +264,6 @@ export class Translations implements DecodedPages {
     content.regions.set(entry, index);
     this.statistics.add('regions');
     if (content.page !== 0) this.#enterAt(content.page, entry, index);
-    while (this.statistics.get('bytes') > this.#bytesMax && this.#loaded.size > 1) this.#evictOldest();
   }
 
   #enterAt(decodedPage: number, entry: number, index: number): void {
@@ -274,10 +281,16 @@ export class Translations implements DecodedPages {
 
   // ---- what has to go ----
 
-  #evictOldest(): void {
-    const [oldest] = this.#loaded;
-    assert(oldest, 'what is evicted is loaded');
-    const [moduleId, { bytes, codeBytes, places }] = oldest;
+  /** For so many bytes more, of this module, which stays. */
+  #makeRoom(bytes: number, ofModule: number): void {
+    for (const moduleId of this.#loaded.keys()) {
+      if (this.statistics.get('bytes') + bytes <= this.#bytesMax) return;
+      if (moduleId !== ofModule) this.#evict(moduleId);
+    }
+  }
+
+  #evict(moduleId: number): void {
+    const { bytes, codeBytes, places } = this.#loaded.get(moduleId) as Loaded;
     this.#loaded.delete(moduleId);
     this.statistics.add('modules', -1);
     this.statistics.add('bytes', -bytes);

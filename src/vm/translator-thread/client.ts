@@ -32,8 +32,12 @@ export class TranslatorClient implements TranslationService {
     if (Atomics.load(this.#bell, SLEEPS) === 1) Atomics.notify(this.#bell, ASKED);
   }
 
+  get hasAnswer(): boolean {
+    return Atomics.load(this.#answered, 0) !== this.#taken;
+  }
+
   take(): TranslatedRegion | undefined {
-    if (Atomics.load(this.#answered, 0) === this.#taken) return undefined;
+    if (!this.hasAnswer) return undefined;
     const received = receiveMessageOnPort(this.#port) as { message: TranslatedRegion } | undefined;
     if (!received) return undefined;
     this.#taken = (this.#taken + 1) | 0;
