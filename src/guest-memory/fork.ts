@@ -51,7 +51,7 @@ export function* prepareForkSteps(child: GuestMemory, roots: number): Steps<bool
 }
 
 /** Directories up to the last one that the VM has. */
-export function rootsOf({ words, root }: GuestMemory): number {
+function rootsOf({ words, root }: GuestMemory): number {
   let roots = VM_ROOT_COUNT;
   while (roots > 0 && (words[root + roots - 1] & TABLE_PAGE) === 0) roots--;
   return roots;
