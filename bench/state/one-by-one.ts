@@ -5,10 +5,9 @@ import { type Machines, openMachines } from '../../test/guests/machines.ts';
 import { type Spread, spread } from '../statistics.ts';
 
 const FORKS = Number(process.env['FORKS'] ?? 100);
-/** Every so many forks one is asked for a command, too. */
-const COMMAND_EVERY = 4;
-/** A guest that writes: 4 MiB of its memory, ten times a second. */
-const LOAD = 'while :; do dd if=/dev/urandom of=/dev/shm/load bs=64k count=64 conv=notrunc 2>/dev/null; sleep 0.1; done';
+/** A guest that writes 1 MiB of its memory ten times a second. */
+const LOAD = 'while :; do dd if=/dev/zero of=/dev/shm/load bs=64k count=16 conv=notrunc 2>/dev/null; sleep 0.1; done';
+const COMMANDS = 20;
 
 export interface OneByOne {
   readonly pausedMs: Spread;
@@ -31,7 +30,7 @@ async function firstRun({ pool }: Machines, fork: PoolVm): Promise<number> {
 export async function forksOneByOne(memory: string): Promise<OneByOne> {
   await using machines = await openMachines({ memory: '3G' });
   const vm = await machines.host.run({ image: 'debian', memory, name: 'parent' });
-  await vm.exec(`(${LOAD}) > /dev/null 2>&1 & true`);
+  await vm.exec(`(${LOAD}) > /dev/null 2>&1 & echo $! > /tmp/load`);
   const paused: number[] = [];
   const firstInstruction: number[] = [];
   const firstOutput: number[] = [];
@@ -44,8 +43,9 @@ export async function forksOneByOne(memory: string): Promise<OneByOne> {
     if (i < FORKS / 10) continue;
     paused.push(pausedMs);
     firstInstruction.push(ran);
-    if (i % COMMAND_EVERY === 0) firstOutput.push(await commandInFork(machines, i));
   }
+  await vm.exec('kill $(cat /tmp/load)');
+  for (let i = 0; i < COMMANDS; i++) firstOutput.push(await commandInFork(machines, i));
   return { pausedMs: spread(paused), firstInstructionMs: spread(firstInstruction), firstOutputMs: spread(firstOutput) };
 }
 
