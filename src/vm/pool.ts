@@ -234,6 +234,7 @@ class ThreadPool implements OpenPool {
     thread: Thread,
     parts: Pick<Entry, 'spec' | 'images' | 'layers'>,
     origin?: MachineOrigin,
+    inheritedPorts: readonly number[] = [],
   ): Promise<PoolVm> {
     const { spec } = parts;
     const vm = new PoolVm(spec.vm, config, {
@@ -241,7 +242,7 @@ class ThreadPool implements OpenPool {
       requests: new RequestSender(spec.requests, () => this.#ring(thread)),
       send: this.#sender(thread),
       checkLimits: (self, limits) => this.#checkLimits(self, config, limits),
-      ...(origin && { inheritedPorts: origin.state.ports.inUse }),
+      ...(origin && { inheritedPorts }),
     });
     const entry: Entry = { vm, thread, ...parts };
     this.#entries.set(spec.vm, entry);
@@ -280,13 +281,13 @@ class ThreadPool implements OpenPool {
       for (const thread of threads) thread.vms--;
       throw new ShoalError(answer.error.code as ShoalErrorCode, answer.error.message);
     }
-    const { memories, state, pausedMs } = answer;
+    const { memories, state, portsInUse, pausedMs } = answer;
     const vms = await allOrNone(
       configs.map((config, index) => {
         for (const image of parent.images) this.#images.share(image);
         const parts = { images: parent.images, ...childParts(parent, this.#nextVm++, tops[index + 1] ?? []) };
         const memory = memories[index] as MachineOrigin['memory'];
-        return this.#add(config, threads[index] as Thread, parts, { memory, state, start });
+        return this.#add(config, threads[index] as Thread, parts, { memory, state, start }, portsInUse);
       }),
       (child) => this.removeVm(child),
     );

@@ -9,6 +9,7 @@ import type { BootLoader } from './boot-loader.ts';
 import { GuestBalloon } from './guest-balloon.ts';
 import type { StoppableClock } from './guest-clock.ts';
 import type { ThreadContext } from './machine.ts';
+import { unpackState } from './machine-state.ts';
 import type { MachineOrigin, MachineSpec } from './messages.ts';
 import { MachinePages } from './page-source.ts';
 import type { Ports } from './ports.ts';
@@ -81,7 +82,7 @@ export function buildBody(context: BodyContext, { memory, pages }: MemoryPart, o
     console: { write: (bytes) => context.onLog(bytes), read: () => 0 },
   });
   if (origin) {
-    const { state } = origin;
+    const state = unpackState(origin.state);
     hart.state.restore(state.hart);
     devices.restore(state.devices);
     clock.set(state.guestMs);

@@ -15,7 +15,8 @@ import { powerOffSteps } from '../../guest-memory/life.ts';
 import type { Body } from './body.ts';
 import type { StoppableClock } from './guest-clock.ts';
 import type { ThreadContext } from './machine.ts';
-import type { ForkOrder, MachineState, WireError } from './messages.ts';
+import { type PackedState, packState } from './machine-state.ts';
+import type { ForkOrder, WireError } from './messages.ts';
 import type { Ports } from './ports.ts';
 
 /** Disks get so long to answer what they have taken, ms. */
@@ -34,7 +35,8 @@ export interface ForkedMachine {
 
 /** The cut was made, and children are still to come. */
 interface Cut {
-  readonly state: MachineState;
+  readonly state: PackedState;
+  readonly portsInUse: readonly number[];
   readonly pausedMs: number;
   readonly sealed: readonly boolean[];
   /** The first child, as what the others are forks of. */
@@ -84,8 +86,8 @@ export class Forking {
         this.#thread.host.ringDoorbell(this.#thread.index);
         return false;
       }
-      const { state, pausedMs, sealed, memories } = this.#cut;
-      this.#thread.send({ kind: 'forked', vm: this.#vm, fork: order.fork, result: { state, pausedMs, sealed, memories } });
+      const { template: _, ...result } = this.#cut;
+      this.#thread.send({ kind: 'forked', vm: this.#vm, fork: order.fork, result });
       this.#next(machine.body);
     } catch (error) {
       if (!(error instanceof ShoalError)) throw error;
@@ -114,16 +116,18 @@ export class Forking {
       const layer = order.layers[index];
       return layer ? disk.seal(layer) : false;
     });
-    const state: MachineState = {
+    const savedPorts = ports.save();
+    const state = packState({
       hart: body.hart.state.save(),
       devices: body.devices.save(),
       guestMs: clock.elapsedMs,
-      ports: ports.save(),
-    };
+      ports: savedPorts,
+    });
     body.devices.quiesce(false);
     const pausedMs = performance.now() - began;
     const { source } = body.memory;
-    return { state, pausedMs, sealed, template: adoptFork(host, first, source ? { source } : {}), memories: [first] };
+    const portsInUse = savedPorts.inUse;
+    return { state, portsInUse, pausedMs, sealed, template: adoptFork(host, first, source ? { source } : {}), memories: [first] };
   }
 
   /** True: all are there. */

@@ -5,14 +5,13 @@
  * its doorbell. Byte streams carry credit both ways: neither side may have more than `PORT_WINDOW` bytes of one port under way.
  */
 
-import type { SavedHart } from '../../cpu/index.ts';
-import type { DeviceState } from '../../devices/device.ts';
 import type { IoChannel, SealedLayer, SharedImage } from '../../disk/index.ts';
 import type { ForkedMemory } from '../../guest-memory/fork.ts';
 import type { ArenaMap } from '../../layout/arena.ts';
 import type { StoreSetup } from '../../page-store/index.ts';
 import type { ClientChannel } from '../translator-thread/channel.ts';
 import type { TranslationSettings, VmProfile, VmState } from '../types.ts';
+import type { PackedState } from './machine-state.ts';
 
 /** Bytes of one port and direction that may be on their way unacknowledged. */
 export const PORT_WINDOW = 256 * 1024;
@@ -41,27 +40,10 @@ export interface MachineSpec {
   readonly requests: SharedArrayBuffer;
 }
 
-/** What the host's side of a machine's ports was when it was forked. */
-export interface SavedPorts {
-  /** Data ports that somebody on the host had open: that is the parent's, so in the child nobody reads them. */
-  readonly inUse: readonly number[];
-  /** Bytes for the agent that the guest had not taken. */
-  readonly agentInput: readonly Uint8Array[];
-}
-
-/** A machine at one instant, but for its memory and disks. */
-export interface MachineState {
-  readonly hart: SavedHart;
-  readonly devices: readonly DeviceState[];
-  /** Guest time, ms. */
-  readonly guestMs: number;
-  readonly ports: SavedPorts;
-}
-
 /** What a machine that is a fork begins with. */
 export interface MachineOrigin {
   readonly memory: ForkedMemory;
-  readonly state: MachineState;
+  readonly state: PackedState;
   readonly start: boolean;
 }
 
@@ -78,7 +60,9 @@ export interface ForkOrder {
 export interface ForkResult {
   /** One for each child. */
   readonly memories: readonly ForkedMemory[];
-  readonly state: MachineState;
+  readonly state: PackedState;
+  /** Data ports that were in use. */
+  readonly portsInUse: readonly number[];
   /** How long the parent stood still for it, ms. */
   readonly pausedMs: number;
   /** Of each disk whether its layer was sealed. */

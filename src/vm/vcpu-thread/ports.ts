@@ -4,7 +4,8 @@
  * stalls the guest process that writes its port, and nothing else.
  */
 import type { ConsoleDevice } from '../../devices/virtio/console/device.ts';
-import { type FromThread, PORT_WINDOW, type SavedPorts } from './messages.ts';
+import type { SavedPorts } from './machine-state.ts';
+import { type FromThread, PORT_WINDOW } from './messages.ts';
 
 /** hvc0: Linux spins until its bytes are taken, so they always are; a main thread that lags loses the oldest in its bounded log. */
 const CONSOLE_PORT = 0;
