@@ -33,5 +33,5 @@ report(
     atMost('a fork that never ran', many.dormantBytes / 1024, 'KiB', MANY_CHECKS.dormantKib),
     atMost('a fork that ran, idle for a second', many.idleBytes / 1024, 'KiB', MANY_CHECKS.idleKib),
   ],
-  { small, large, many, pageableMib: many.parentBytes / MIB },
+  { small, large, many, parentMib: many.parentBytes / MIB },
 );
