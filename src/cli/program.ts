@@ -23,6 +23,7 @@ import { resumeCommand } from './resume.ts';
 import { rmCommand } from './rm.ts';
 import { runCommand } from './run.ts';
 import { setCommand } from './set.ts';
+import { snapshotCommand } from './snapshot.ts';
 import { startCommand } from './start.ts';
 import { stopCommand } from './stop.ts';
 import { topCommand } from './top/command.ts';
@@ -69,6 +70,7 @@ export function program(afterDashes: readonly string[] | undefined): CommandUnkn
     resetCommand(),
     rmCommand(),
     imagesCommand(),
+    snapshotCommand(),
     hostCommand(),
     setCommand(),
     doctorCommand(),

@@ -1,0 +1,77 @@
+/** The packs that a snapshot, or a store, has its objects in: found by hash, joined with their bases, checked against their names. */
+import { type ContentHash, equalBytes, hexOf } from './content-hash.ts';
+import { badSnapshot } from './failure.ts';
+import { type ObjectKind, xorInto } from './pack-format.ts';
+import type { PackReader, StoredObject } from './pack-reader.ts';
+import type { Base } from './pack-writer.ts';
+
+export interface ObjectLocation {
+  readonly pack: PackReader;
+  readonly place: number;
+}
+
+export class PackSet {
+  readonly packs: readonly PackReader[];
+  readonly #hash: ContentHash;
+
+  constructor(packs: readonly PackReader[], hash: ContentHash) {
+    this.packs = packs;
+    this.#hash = hash;
+  }
+
+  find(hash: Uint8Array): ObjectLocation | undefined {
+    for (const pack of this.packs) {
+      const place = pack.find(hash);
+      if (place >= 0) return { pack, place };
+    }
+    return undefined;
+  }
+
+  /** The object of this name; to be read only. @throws ShoalError `bad-snapshot` when it is missing or anything else */
+  load(kind: ObjectKind, hash: Uint8Array): Uint8Array {
+    return this.loadAt(kind, hash, this.#located(hash));
+  }
+
+  /** As `load`, of one that has been found. */
+  loadAt(kind: ObjectKind, hash: Uint8Array, { pack, place }: ObjectLocation): Uint8Array {
+    const stored = pack.read(place);
+    const bytes = stored.base === null ? stored.bytes : this.#joined(stored, stored.base);
+    if (stored.kind !== kind || !equalBytes(this.#hash.of(kind, bytes), hash)) {
+      pack.suspect();
+      throw badSnapshot(
+        `The pack ${pack.name} of the snapshot is damaged: ${hexOf(hash)} is not what was saved; put it back from a copy.`,
+      );
+    }
+    return bytes;
+  }
+
+  /** What a new object like this one is best kept as a difference to: never a difference itself. */
+  baseFor(kind: ObjectKind, hash: Uint8Array): Base {
+    const base = this.baseAt(this.#located(hash)) ?? hash;
+    return { hash: base, bytes: this.load(kind, base) };
+  }
+
+  /** Name of the base of an object that is kept as a difference. */
+  baseAt({ pack, place }: ObjectLocation): Uint8Array | null {
+    return pack.hasBase(place) ? pack.read(place).base : null;
+  }
+
+  close(): void {
+    for (const pack of this.packs) pack.close();
+  }
+
+  #joined(stored: StoredObject, baseHash: Uint8Array): Uint8Array {
+    const { pack, place } = this.#located(baseHash);
+    const base = pack.read(place);
+    if (base.base !== null || base.kind !== stored.kind) throw badSnapshot(`The pack ${pack.name} of the snapshot is damaged.`);
+    const bytes = Uint8Array.from(stored.bytes);
+    xorInto(bytes, base.bytes);
+    return bytes;
+  }
+
+  #located(hash: Uint8Array): ObjectLocation {
+    const location = this.find(hash);
+    if (location === undefined) throw badSnapshot(`A part of the snapshot is missing: no pack has ${hexOf(hash)}.`);
+    return location;
+  }
+}
