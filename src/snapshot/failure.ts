@@ -17,7 +17,7 @@ export function guarded<T>(doing: string, work: () => T): T {
 
 export function snapshotError(error: unknown, doing: string): unknown {
   const code = codeOf(error);
-  if (error instanceof ShoalError || !(error instanceof Error) || code === undefined || !('syscall' in error)) return error;
+  if (!(error instanceof Error) || code === undefined) return error;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new ShoalError('no-space', `The disk is full while ${doing}; free some space or use another folder.`, {
       cause: error,

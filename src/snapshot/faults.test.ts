@@ -131,6 +131,12 @@ describe.each(Object.entries(OPERATIONS))('%s', (_, operation) => {
     }
   });
 
+  test('S10 what was done is so after a loss of power', () => {
+    const files = operation.from();
+    operation.run(openStore(files), files);
+    expectSnapshots(openStore(files.after('power', () => 0)), operation.after);
+  });
+
   test('S11 any step fails: a typed error, nothing half there, and it works the next time', () => {
     for (let number = 1; number <= changes.length; number++) {
       for (const fault of changes[number - 1] === 'write' || changes[number - 1] === 'create'

@@ -117,5 +117,6 @@ export function removeQuietly(files: Files, path: string): void {
   }
 }
 
-/** The system's name of a failure, such as ENOENT. */
-export const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | null)?.code;
+/** The system's name of a failure, such as ENOENT; undefined for what is no failure of the system. */
+export const codeOf = (error: unknown): string | undefined =>
+  error instanceof Error && 'syscall' in error ? (error as NodeJS.ErrnoException).code : undefined;

@@ -33,11 +33,11 @@ export class PackSet {
   }
 
   /** As `load`, of one that has been found. */
-  loadAt(kind: ObjectKind, hash: Uint8Array, { pack, place }: ObjectLocation): Uint8Array {
-    const stored = pack.read(place);
-    const bytes = stored.base === null ? stored.bytes : this.#joined(stored, stored.base);
-    if (stored.kind !== kind || !equalBytes(this.#hash.of(kind, bytes), hash)) {
-      pack.suspect();
+  loadAt(kind: ObjectKind, hash: Uint8Array, location: ObjectLocation): Uint8Array {
+    // Once more from the file, which may have been mended since its frame was kept.
+    const bytes = this.#checked(kind, hash, location) ?? this.#checked(kind, hash, location);
+    if (bytes === undefined) {
+      const { pack } = location;
       throw badSnapshot(
         `The pack ${pack.name} of the snapshot is damaged: ${hexOf(hash)} is not what was saved; put it back from a copy.`,
       );
@@ -60,10 +60,20 @@ export class PackSet {
     for (const pack of this.packs) pack.close();
   }
 
-  #joined(stored: StoredObject, baseHash: Uint8Array): Uint8Array {
-    const { pack, place } = this.#located(baseHash);
-    const base = pack.read(place);
-    if (base.base !== null || base.kind !== stored.kind) throw badSnapshot(`The pack ${pack.name} of the snapshot is damaged.`);
+  #checked(kind: ObjectKind, hash: Uint8Array, { pack, place }: ObjectLocation): Uint8Array | undefined {
+    const stored = pack.read(place);
+    const bytes = stored.base === null ? stored.bytes : this.#joined(stored, stored.base);
+    if (bytes !== undefined && stored.kind === kind && equalBytes(this.#hash.of(kind, bytes), hash)) return bytes;
+    pack.suspect();
+    if (stored.base !== null) this.find(stored.base)?.pack.suspect();
+    return undefined;
+  }
+
+  /** Undefined when the base cannot be its base. */
+  #joined(stored: StoredObject, baseHash: Uint8Array): Uint8Array | undefined {
+    const location = this.find(baseHash);
+    const base = location?.pack.read(location.place);
+    if (base === undefined || base.base !== null || base.kind !== stored.kind) return undefined;
     const bytes = Uint8Array.from(stored.bytes);
     xorInto(bytes, base.bytes);
     return bytes;

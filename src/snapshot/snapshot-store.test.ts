@@ -194,3 +194,36 @@ test('S14 a writer loses nothing to pruning between its begin and its commit', (
   store.prune();
   expect(files.paths()).toEqual(['/store/key']);
 });
+
+test('S12 prune joins packs that have a page as it is and as a difference, and both readers find it', () => {
+  for (let variant = 0; variant < 8; variant++) {
+    const files = new TestFiles();
+    const store = openStore(files);
+    const before = memoryOf(2000, { at: 0, count: 200, first: 1 });
+    const grandparent = saveMemory(store, before);
+    const junk = { at: 1000, count: 100, first: 1000 + variant };
+    // Neither knows of the other: one keeps page 0 as a difference, the other as it is.
+    const writers = [store.begin({ pages: 2000, parent: grandparent }), store.begin({ pages: 2000 })];
+    const states = { machine: variant, devices: DEVICES, disks: [] };
+    const ids = writers.map((writer, index) => {
+      writer.page(0, contentOf(1.5));
+      for (let page = 0; page < junk.count; page++) writer.page(junk.at + page, contentOf(5000 * (index + 1) + page));
+      return writer.commit({ ...states, name: 'with junk' });
+    });
+    const kept = ids.map((parent) => {
+      const writer = store.begin({ pages: 2000, parent });
+      writer.run(junk.at, junk.count, 'zero');
+      return writer.commit({ ...states, name: 'without' });
+    });
+    for (const id of ids) store.remove(id);
+    expect(store.prune().newPacks).toBe(1);
+    expectSnapshot(store, kept[0], [1.5, ...before.slice(1)]);
+    expectSnapshot(store, kept[1], memoryOf(2000, { at: 0, count: 1, first: 1.5 }));
+    store.remove(grandparent);
+    store.prune();
+    expectSnapshot(store, kept[0], [1.5, ...before.slice(1)]);
+    store.remove(kept[0]);
+    store.prune();
+    expectSnapshot(store, kept[1], memoryOf(2000, { at: 0, count: 1, first: 1.5 }));
+  }
+});

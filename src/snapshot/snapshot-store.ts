@@ -66,7 +66,7 @@ export class SnapshotStore {
         folder.lockedIfFree(() => sweep(folder));
       } catch (error) {
         // A full disk, or one that is read only: what is there can be read all the same.
-        if (codeOf(error) === undefined || error instanceof ShoalError) throw error;
+        if (codeOf(error) === undefined) throw error;
       }
       return new SnapshotStore(folder);
     });

@@ -86,6 +86,13 @@ export class TestFiles implements Files {
     return this.#inode(path).content;
   }
 
+  /** Changes a file in place, under whoever has it open. */
+  damage(path: string, content: Buffer): void {
+    const inode = this.#inode(path);
+    inode.content = content;
+    inode.durable = content;
+  }
+
   /** Puts a file there as if it had always been; without content removes it. */
   put(path: string, content: Buffer | undefined): void {
     const { names, durable } = this.#folder(path);
