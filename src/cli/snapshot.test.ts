@@ -43,8 +43,8 @@ test('lists, for people and as JSON; a folder without snapshots has none', async
   const { code, stdout } = await shoal('ls');
   expect(code).toBe(0);
   const rows = stdout.trimEnd().split('\n');
-  expect(rows[0]).toMatch(/^ID +NAME +RAM +ADDED +AGE +PARENT$/);
-  expect(rows[1]).toMatch(new RegExp(`^${ids[0].slice(0, 12)}  first +256 MiB .* -$`));
+  expect(rows[0]).toMatch(/^ID +NAME +RAM +IN USE +ADDED +AGE +PARENT$/);
+  expect(rows[1]).toMatch(new RegExp(`^${ids[0].slice(0, 12)}  first +256 MiB +160 KiB .* -$`));
   expect(rows[2]).toMatch(new RegExp(`^${ids[1].slice(0, 12)}  second .* ${ids[0].slice(0, 12)}$`));
   const json = JSON.parse((await shoal('ls', '--json', '--store', store)).stdout);
   expect(json).toMatchObject([

@@ -32,7 +32,7 @@ function listCommand(): CommandUnknownOpts {
     .action(async ({ store, json }) => {
       const snapshots = await listed(store);
       if (json) return printJson(snapshots);
-      printTable([['ID', 'NAME', 'RAM', 'ADDED', 'AGE', 'PARENT'], ...snapshots.map(rowOf)]);
+      printTable([['ID', 'NAME', 'RAM', 'IN USE', 'ADDED', 'AGE', 'PARENT'], ...snapshots.map(rowOf)]);
     });
 }
 
@@ -126,8 +126,8 @@ async function listed(folder: string | undefined): Promise<SnapshotInfo[]> {
   }
 }
 
-function rowOf({ id, name, pages, addedBytes, createdMs, parent, damage }: SnapshotInfo): string[] {
-  if (damage !== null) return [id.slice(0, ID_DIGITS), '-', '-', '-', '-', damage];
-  const sizes = [formatSize(pages * PAGE_BYTES), formatSize(addedBytes), formatAge(createdMs)];
-  return [id.slice(0, ID_DIGITS), name, ...sizes, parent?.slice(0, ID_DIGITS) ?? '-'];
+function rowOf({ id, name, pages, storedPages, addedBytes, createdMs, parent, damage }: SnapshotInfo): string[] {
+  if (damage !== null) return [id.slice(0, ID_DIGITS), '-', '-', '-', '-', '-', damage];
+  const sizes = [pages * PAGE_BYTES, storedPages * PAGE_BYTES, addedBytes].map(formatSize);
+  return [id.slice(0, ID_DIGITS), name, ...sizes, formatAge(createdMs), parent?.slice(0, ID_DIGITS) ?? '-'];
 }

@@ -27,6 +27,13 @@ import {
 /** Frames that are kept decompressed: neighbours are often read one after the other. */
 const CACHED_FRAMES = 8;
 
+/** Bits of a pack's filter for each object: one look in 16 is in vain. */
+const FILTER_BITS = 16;
+
+/** From bytes of a hash that do not decide its order. */
+const filterBit = (hashes: Uint8Array, at: number): number =>
+  hashes[at + 8] | (hashes[at + 9] << 8) | (hashes[at + 10] << 16) | (hashes[at + 11] << 24);
+
 /** An object as it lies in a frame: its bytes, or what it differs by from its base. Not checked yet. */
 export interface StoredObject {
   readonly kind: ObjectKind;
@@ -43,6 +50,7 @@ export class PackReader {
   readonly #frameTable: Buffer;
   readonly #objectTable: Buffer;
   readonly #cache = new Map<number, Buffer>();
+  #filter: Uint8Array | undefined;
   #file: number;
 
   /** @throws ShoalError `bad-snapshot` for anything but a whole pack of this name and key; the system's error when it cannot be opened */
@@ -70,6 +78,13 @@ export class PackReader {
   close(): void {
     if (this.#file >= 0) this.#files.close(this.#file);
     this.#file = -1;
+  }
+
+  /** False only when the object is not here; cheaper than to look, where there are many packs. */
+  mayHave(hash: Uint8Array): boolean {
+    this.#filter ??= this.#makeFilter();
+    const bit = filterBit(hash, 0) & (this.#filter.length * 8 - 1);
+    return (this.#filter[bit >>> 3] & (1 << (bit & 7))) !== 0;
   }
 
   /** Where an object lies; -1 when it is not here. */
@@ -134,6 +149,16 @@ export class PackReader {
     if (kind === undefined || objects > FRAME_OBJECTS_MAX) throw this.#damaged('its tables contradict each other');
     const offset = Number(this.#frameTable.readBigUInt64LE(at));
     return { offset, storedBytes: this.#frameTable.readUInt32LE(at + 8), objects, kind };
+  }
+
+  #makeFilter(): Uint8Array {
+    const filter = new Uint8Array(2 ** Math.ceil(Math.log2(Math.max(64, this.objects * FILTER_BITS) / 8)));
+    const mask = filter.length * 8 - 1;
+    for (let index = 0; index < this.objects; index++) {
+      const bit = filterBit(this.#objectTable, index * OBJECT_ENTRY_BYTES) & mask;
+      filter[bit >>> 3] |= 1 << (bit & 7);
+    }
+    return filter;
   }
 
   #keep(number: number, raw: Buffer): void {

@@ -5,6 +5,9 @@ import { type ObjectKind, xorInto } from './pack-format.ts';
 import type { PackReader, StoredObject } from './pack-reader.ts';
 import type { Base } from './pack-writer.ts';
 
+/** A filter costs its making; so few packs are searched without. */
+const UNFILTERED_MAX = 4;
+
 export interface ObjectLocation {
   readonly pack: PackReader;
   readonly place: number;
@@ -20,7 +23,9 @@ export class PackSet {
   }
 
   find(hash: Uint8Array): ObjectLocation | undefined {
+    const filtered = this.packs.length > UNFILTERED_MAX;
     for (const pack of this.packs) {
+      if (filtered && !pack.mayHave(hash)) continue;
       const place = pack.find(hash);
       if (place >= 0) return { pack, place };
     }

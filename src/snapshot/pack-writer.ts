@@ -159,9 +159,8 @@ export class PackWriter {
   }
 
   #objectTable(): Buffer {
-    const entries = [...this.#places.entries()].sort(([a], [b]) => Buffer.compare(a, b));
-    const table = Buffer.alloc(entries.length * OBJECT_ENTRY_BYTES);
-    entries.forEach(([hash, place], index) => {
+    const table = Buffer.alloc(this.#places.size * OBJECT_ENTRY_BYTES);
+    this.#places.forEachSorted((hash, place, index) => {
       table.set(hash, index * OBJECT_ENTRY_BYTES);
       table.writeUInt32LE(place, index * OBJECT_ENTRY_BYTES + HASH_BYTES);
     });

@@ -46,6 +46,13 @@ export function entryIfUniform(node: Uint8Array): Uint8Array | undefined {
   return uniform !== undefined && equalBytes(node, uniform) ? uniformEntry(kind) : undefined;
 }
 
+/** Entries of a leaf that are hashes of pages. */
+export function storedPagesOf(leaf: Uint8Array): number {
+  let count = 0;
+  for (let index = 0; index < LEAF_PAGES; index++) if (uniformKind(entryOf(leaf, index)) === undefined) count++;
+  return count;
+}
+
 /** A hash that is an entry must not mean something else; one in 2^127 does. */
 export function asEntry(hash: Uint8Array): Uint8Array {
   assert(uniformKind(hash) === undefined, 'a content has the hash of zeros');

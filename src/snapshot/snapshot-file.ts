@@ -47,6 +47,8 @@ export interface SnapshotDescription extends SnapshotState {
   readonly parent: string | null;
   /** Pages of the VM's memory, numbered from 0. */
   readonly pages: number;
+  /** How many of them are neither zeros nor ballooned; equal ones count each. */
+  readonly storedPages: number;
   /** One entry per directory (page-tree.ts). */
   readonly root: Uint8Array;
 }
@@ -73,6 +75,7 @@ const descriptionSchema = z.strictObject({
   createdMs: z.number(),
   parent: z.string().nullable(),
   pages: z.int().min(1).max(PAGES_MAX),
+  storedPages: z.int().nonnegative(),
   root: z.instanceof(Uint8Array),
 });
 

@@ -24,6 +24,8 @@ export interface SnapshotInfo {
   readonly parent: string | null;
   /** Pages of 4096 bytes that its VM was promised. */
   readonly pages: number;
+  /** How many of them are neither zeros nor ballooned. */
+  readonly storedPages: number;
   /** What it took on disk when it was saved, beside what was there. */
   readonly addedBytes: number;
   /** Why it cannot be used; then nothing but the id is known. */
@@ -291,12 +293,12 @@ export class SnapshotStore {
   #info(id: string): SnapshotInfo | undefined {
     try {
       const { description, addedBytes } = this.#folder.readSnapshot(id);
-      const { name, createdMs, parent, pages } = description;
-      return { id, name, createdMs, parent, pages, addedBytes, damage: null };
+      const { name, createdMs, parent, pages, storedPages } = description;
+      return { id, name, createdMs, parent, pages, storedPages, addedBytes, damage: null };
     } catch (error) {
       if (!(error instanceof ShoalError)) throw error;
       if (error.code === 'not-found') return undefined;
-      return { id, name: '', createdMs: 0, parent: null, pages: 0, addedBytes: 0, damage: error.message };
+      return { id, name: '', createdMs: 0, parent: null, pages: 0, storedPages: 0, addedBytes: 0, damage: error.message };
     }
   }
 }

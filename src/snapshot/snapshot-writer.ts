@@ -16,6 +16,7 @@ import {
   entryIfUniform,
   entryOf,
   type RunKind,
+  storedPagesOf,
   uniformDirectory,
   uniformEntry,
   uniformKind,
@@ -103,7 +104,7 @@ export class SnapshotWriter {
     this.#checkOpen();
     return this.#guarded(() => {
       const { folder, parent, pages, createdMs } = this.#setup;
-      const description = { ...state, createdMs, parent: parent?.id ?? null, pages, root: this.#writeTree() };
+      const description = { ...state, createdMs, parent: parent?.id ?? null, pages, ...this.#writeTree() };
       const body = encodeDescription(description);
       if (body.length > BODY_BYTES_MAX)
         throw new ShoalError('bad-argument', 'The states of the devices are too large for a snapshot.');
@@ -147,10 +148,11 @@ export class SnapshotWriter {
     return own === undefined ? others : [own, ...others];
   }
 
-  /** Writes leaves and directories that are new, and gives the root's entries. */
-  #writeTree(): Uint8Array {
+  /** Writes leaves and directories that are new, and gives what the description says of them. */
+  #writeTree(): { readonly root: Uint8Array; readonly storedPages: number } {
     const { pages, parent } = this.#setup;
     const directories = new Map<number, Uint8Array>();
+    let storedPages = parent?.description.storedPages ?? 0;
     for (const [leaf, entries] of [...this.#leaves].sort(([a], [b]) => a - b)) {
       const number = Math.floor(leaf / DIRECTORY_LEAVES);
       let directory = directories.get(number);
@@ -158,6 +160,7 @@ export class SnapshotWriter {
         directory = Uint8Array.from(parent?.directory(number) ?? uniformDirectory('zero'));
         directories.set(number, directory);
       }
+      storedPages += storedPagesOf(entries) - (parent === null ? 0 : storedPagesOf(parent.leaf(leaf)));
       const entry = this.#writeNode(KIND.leaf, entries, parent?.leafEntry(leaf));
       directory.set(entry, (leaf % DIRECTORY_LEAVES) * HASH_BYTES);
     }
@@ -165,7 +168,7 @@ export class SnapshotWriter {
     for (const [number, directory] of directories) {
       root.set(this.#writeNode(KIND.directory, directory, parent?.directoryEntry(number)), number * HASH_BYTES);
     }
-    return root;
+    return { root, storedPages };
   }
 
   #writeNode(kind: typeof KIND.leaf | typeof KIND.directory, node: Uint8Array, before: Uint8Array = ZEROS): Uint8Array {

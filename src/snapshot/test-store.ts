@@ -84,6 +84,7 @@ export const DEVICES = [{ name: 'uart', version: 2, data: { registers: new Int32
 /** Every page is what it was. */
 export function expectMemory(reader: SnapshotReader, memory: TestMemory): void {
   expect(reader.pages).toBe(memory.length);
+  expect(reader.description.storedPages).toBe(memory.filter((content) => typeof content === 'number').length);
   memory.forEach((content, page) => {
     const location = reader.pageAt(page);
     if (typeof location === 'string' || typeof content !== 'number') {
