@@ -28,3 +28,13 @@ export function snapshotError(error: unknown, doing: string): unknown {
   }
   return badSnapshot(`The system refused while ${doing}: ${error.message}.`, error);
 }
+
+/** Undefined for what cannot be used. */
+export function unlessDamaged<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof ShoalError && error.code === 'bad-snapshot') return undefined;
+    throw error;
+  }
+}

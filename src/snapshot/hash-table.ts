@@ -1,4 +1,4 @@
-/** From content hashes to 32-bit numbers, for the hundred thousands of pages of a snapshot: open addressing, no object per entry. */
+/** From content hashes to whole numbers, for the hundred thousands of pages of a snapshot: open addressing, no object per entry. */
 import { HASH_BYTES } from './content-hash.ts';
 
 const SLOTS_MIN = 64;

@@ -124,6 +124,25 @@ export class PackReader {
     };
   }
 
+  /** Places are below this. */
+  get places(): number {
+    return (this.#frameTable.length / FRAME_ENTRY_BYTES) * FRAME_OBJECTS_MAX;
+  }
+
+  /** All objects in the order in which they were saved. */
+  *objectsByPlace(): Generator<{ readonly place: number; readonly kind: ObjectKind; readonly name: Uint8Array }> {
+    // Index in the object table + 1.
+    const entries = new Uint32Array(this.places);
+    for (let index = 0; index < this.objects; index++) {
+      entries[this.#objectTable.readUInt32LE(index * OBJECT_ENTRY_BYTES + HASH_BYTES)] = index + 1;
+    }
+    for (let place = 0; place < entries.length; place++) {
+      const at = (entries[place] - 1) * OBJECT_ENTRY_BYTES;
+      const { kind } = this.#frame(frameOfPlace(place));
+      if (at >= 0) yield { place, kind: kind.object, name: this.#objectTable.subarray(at, at + HASH_BYTES) };
+    }
+  }
+
   /** Whether an object is kept as a difference. */
   hasBase(place: number): boolean {
     return this.#frame(frameOfPlace(place)).kind.differences;

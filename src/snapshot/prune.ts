@@ -4,12 +4,13 @@
  * step: new pack, then the snapshots that are to use it, then the old packs go. Readers have their packs open, writers have a lease.
  */
 import { ShoalError } from '../base/errors.ts';
-import { KIND } from './content-hash.ts';
+import { hexOf, KIND } from './content-hash.ts';
 import { badSnapshot } from './failure.ts';
 import { removeQuietly } from './files.ts';
+import { HashTable } from './hash-table.ts';
 import { HEADER_BYTES, type ObjectKind, TRAILER_BYTES } from './pack-format.ts';
 import type { PackReader } from './pack-reader.ts';
-import { PackSet } from './pack-set.ts';
+import { missingObject, type ObjectLocation, PackSet } from './pack-set.ts';
 import { PackWriter } from './pack-writer.ts';
 import { directoriesOf, entryOf, uniformKind } from './page-tree.ts';
 import { encodeDescription, encodeSnapshotFile, type SnapshotFile } from './snapshot-file.ts';
@@ -29,6 +30,7 @@ const NEEDED_MIN = 1 / 2;
 /** More packs than this of less than that are joined: each costs a file and a search. */
 const SMALL_PACKS_MAX = 8;
 const SMALL_BYTES = 4 << 20;
+const PACKS_MAX = 2 ** 20;
 const PACK_BYTES_MIN = HEADER_BYTES + TRAILER_BYTES;
 
 /** Removes leftovers, and packs that no snapshot names. While a snapshot is damaged, no pack is removed. */
@@ -48,29 +50,17 @@ export function sweep(folder: StoreFolder): void {
   );
 }
 
-interface Needful {
-  readonly kind: ObjectKind;
-  readonly hash: Uint8Array;
-}
-
-/** What of a pack is needed: by place. */
-type Needed = Map<string, Map<number, Needful>>;
-
-interface Walk {
-  readonly set: PackSet;
-  readonly used: Set<string>;
-  readonly needed: Needed | undefined;
-}
-
 export function pruneStore(folder: StoreFolder): PruneResult {
   folder.removeLeftovers();
-  const packs = new Map<string, PackReader>();
+  const packs: PackReader[] = [];
   try {
     const snapshots = folder.snapshotIds().map((id) => readWhole(folder, id));
-    for (const name of new Set(snapshots.flatMap((snapshot) => snapshot.packs))) packs.set(name, folder.openPack(name));
+    // Newest first, as each snapshot has them.
+    snapshots.sort((a, b) => b.description.createdMs - a.description.createdMs);
+    for (const name of new Set(snapshots.flatMap((snapshot) => snapshot.packs))) packs.push(folder.openPack(name));
     return new Pruning(folder, snapshots, packs).run();
   } finally {
-    for (const pack of packs.values()) pack.close();
+    for (const pack of packs) pack.close();
   }
 }
 
@@ -86,105 +76,119 @@ function readWhole(folder: StoreFolder, id: string): SnapshotFile {
 class Pruning {
   readonly #folder: StoreFolder;
   readonly #snapshots: readonly SnapshotFile[];
-  readonly #packs: ReadonlyMap<string, PackReader>;
-  readonly #needed: Needed = new Map();
+  readonly #set: PackSet;
+  /** Places that are needed, a byte each. */
+  readonly #needed = new Map<PackReader, Uint8Array>();
+  /** Packs that a node and all below it are in, by its name: most nodes belong to many snapshots. */
+  readonly #packsOfNodes = new Map<string, ReadonlySet<PackReader>>();
+  /** The same for pages: numbers of the pack with it and of that with its base. */
+  readonly #packsOfPages = new HashTable();
 
-  constructor(folder: StoreFolder, snapshots: readonly SnapshotFile[], packs: ReadonlyMap<string, PackReader>) {
+  constructor(folder: StoreFolder, snapshots: readonly SnapshotFile[], packs: readonly PackReader[]) {
     this.#folder = folder;
     this.#snapshots = snapshots;
-    this.#packs = packs;
+    this.#set = new PackSet(packs, folder.hash);
+    for (const pack of packs) this.#needed.set(pack, new Uint8Array(pack.places));
   }
 
   run(): PruneResult {
-    const lists = this.#snapshots.map((snapshot) => this.#follow(snapshot, this.#readers(snapshot.packs), this.#needed));
+    const used = this.#snapshots.map((snapshot) => this.#follow(snapshot));
     const leased = this.#folder.leasedPacks();
-    const rewritten = this.#toRewrite(leased);
+    const rewritten = this.#toRewrite(new Set(used.flatMap((packs) => [...packs])), leased);
     const written = rewritten.size > 0 ? this.#rewrite(rewritten) : undefined;
-    const finalLists = written === undefined ? lists : this.#relocated(rewritten, written.name);
-    for (const [index, snapshot] of this.#snapshots.entries()) this.#name(snapshot, finalLists[index]);
-    const kept = new Set(finalLists.flat());
+    const kept = new Set(written === undefined ? [] : [written.name]);
+    for (const [index, snapshot] of this.#snapshots.entries()) {
+      const packs = this.#set.packs.filter((pack) => used[index].has(pack) && !rewritten.has(pack)).map(({ name }) => name);
+      if (written !== undefined && packs.length < used[index].size) packs.unshift(written.name);
+      this.#name(snapshot, packs);
+      for (const name of packs) kept.add(name);
+    }
     const gone = this.#folder.packNames().filter((name) => !kept.has(name) && !leased.has(name));
     const goneBytes = gone.reduce((sum, name) => sum + this.#bytesOf(name), 0);
     this.#folder.removeFrom('packs', gone);
     return { removedPacks: gone.length, newPacks: written === undefined ? 0 : 1, freedBytes: goneBytes - (written?.bytes ?? 0) };
   }
 
-  /**
-   * The packs of each snapshot once these are one. Found by following the trees again: an object may lie in the new pack as a difference
-   * to what another pack has, and that one is needed then.
-   */
-  #relocated(rewritten: ReadonlySet<string>, written: string): string[][] {
-    const pack = this.#folder.openPack(written);
-    try {
-      const kept = [...this.#packs.values()].filter(({ name }) => !rewritten.has(name));
-      return this.#snapshots.map((snapshot) => this.#follow(snapshot, [pack, ...kept]));
-    } finally {
-      pack.close();
-    }
+  /** Notes all that a snapshot needs, and gives the packs that it is in. */
+  #follow({ description: { pages, root } }: SnapshotFile): ReadonlySet<PackReader> {
+    const packs = new Set<PackReader>();
+    for (let index = 0; index < directoriesOf(pages); index++) this.#followNode(KIND.directory, entryOf(root, index), packs);
+    return packs;
   }
 
-  #readers(names: readonly string[]): PackReader[] {
-    return names.map((name) => this.#packs.get(name) as PackReader);
-  }
-
-  /** Names of the packs in which a snapshot finds what it needs, in the order of `packs`; notes what that is. */
-  #follow(snapshot: SnapshotFile, packs: readonly PackReader[], needed?: Needed): string[] {
-    const set = new PackSet(packs, this.#folder.hash);
-    const walk: Walk = { set, used: new Set(), needed };
-    const { pages, root } = snapshot.description;
-    for (let index = 0; index < directoriesOf(pages); index++) this.#visit(walk, KIND.directory, entryOf(root, index));
-    return packs.map(({ name }) => name).filter((name) => walk.used.has(name));
-  }
-
-  #visit(walk: Walk, kind: ObjectKind, entry: Uint8Array): void {
+  #followNode(kind: typeof KIND.directory | typeof KIND.leaf, entry: Uint8Array, packs: Set<PackReader>): void {
     if (uniformKind(entry) !== undefined) return;
-    this.#need(walk, kind, entry);
-    if (kind === KIND.page) return;
-    const node = Uint8Array.from(walk.set.load(kind, entry));
-    const below = kind === KIND.directory ? KIND.leaf : KIND.page;
-    for (let index = 0; index < node.length / entry.length; index++) this.#visit(walk, below, entryOf(node, index));
-  }
-
-  #need({ set, used, needed }: Walk, kind: ObjectKind, hash: Uint8Array): void {
-    const location = set.find(hash);
-    // `load` says which is missing.
-    if (location === undefined) return void set.load(kind, hash);
-    const { pack, place } = location;
-    used.add(pack.name);
-    if (needed !== undefined) {
-      const places = needed.get(pack.name) ?? new Map<number, Needful>();
-      needed.set(pack.name, places);
-      if (!places.has(place)) places.set(place, { kind, hash: Uint8Array.from(hash) });
+    const name = hexOf(entry);
+    let below = this.#packsOfNodes.get(name);
+    if (below === undefined) {
+      const found = new Set<PackReader>();
+      const node = Uint8Array.from(this.#set.loadAt(kind, entry, this.#need(kind, entry, found)));
+      for (let index = 0; index < node.length / entry.length; index++) {
+        const child = entryOf(node, index);
+        if (kind === KIND.directory) this.#followNode(KIND.leaf, child, found);
+        else if (uniformKind(child) === undefined) this.#needPage(child, found);
+      }
+      below = found;
+      this.#packsOfNodes.set(name, below);
     }
-    const base = set.baseAt(location);
-    if (base !== null) this.#need({ set, used, needed }, kind, Uint8Array.from(base));
+    for (const pack of below) packs.add(pack);
   }
 
-  #toRewrite(leased: ReadonlySet<string>): Set<string> {
-    const mine = [...this.#packs.values()].filter(({ name }) => !leased.has(name) && this.#needed.has(name));
+  #needPage(hash: Uint8Array, packs: Set<PackReader>): void {
+    let decided = this.#packsOfPages.get(hash);
+    if (decided === undefined) {
+      const found = new Set<PackReader>();
+      this.#need(KIND.page, hash, found);
+      const [own, base] = [...found].map((pack) => this.#set.packs.indexOf(pack));
+      decided = own * PACKS_MAX + (base ?? own);
+      this.#packsOfPages.set(hash, decided);
+    }
+    packs.add(this.#set.packs[Math.floor(decided / PACKS_MAX)]).add(this.#set.packs[decided % PACKS_MAX]);
+  }
+
+  /** Decides where an object is kept, the same for all snapshots: of several copies one that is whole, and no difference if there is one. */
+  #need(kind: ObjectKind, hash: Uint8Array, packs: Set<PackReader>): ObjectLocation {
+    const isDifference = ({ pack, place }: ObjectLocation): number => Number(pack.hasBase(place));
+    const copies = this.#set.findAll(hash).sort((a, b) => isDifference(a) - isDifference(b));
+    const whole = copies.length > 1 ? copies.find((one) => this.#set.isWhole(kind, hash, one)) : undefined;
+    const location = whole ?? copies[0];
+    if (location === undefined) throw missingObject(hash);
+    const { pack, place } = location;
+    packs.add(pack);
+    (this.#needed.get(pack) as Uint8Array)[place] = 1;
+    const base = this.#set.baseAt(location);
+    if (base !== null) this.#need(kind, Uint8Array.from(base), packs);
+    return location;
+  }
+
+  #toRewrite(used: ReadonlySet<PackReader>, leased: ReadonlySet<string>): Set<PackReader> {
+    const mine = [...used].filter(({ name }) => !leased.has(name));
     const sparse = mine.filter((pack) => this.#neededBytes(pack) < (pack.bytes - PACK_BYTES_MIN) * NEEDED_MIN);
     const small = mine.filter(({ bytes }) => bytes < SMALL_BYTES);
-    return new Set([...sparse, ...(small.length > SMALL_PACKS_MAX ? small : [])].map(({ name }) => name));
+    return new Set([...sparse, ...(small.length > SMALL_PACKS_MAX ? small : [])]);
   }
 
   #neededBytes(pack: PackReader): number {
     let bytes = 0;
-    for (const place of this.#needed.get(pack.name)?.keys() ?? []) bytes += pack.bytesAt(place);
+    this.#needed.get(pack)?.forEach((needed, place) => {
+      if (needed) bytes += pack.bytesAt(place);
+    });
     return bytes;
   }
 
-  /** Writes what is needed of these packs into one, in the order in which it was saved. */
-  #rewrite(names: ReadonlySet<string>): { readonly name: string; readonly bytes: number } {
+  /** Writes what is needed of these packs into one, in the order in which it was saved, differences as differences to the same bases. */
+  #rewrite(packs: ReadonlySet<PackReader>): { readonly name: string; readonly bytes: number } {
     const { files, hash } = this.#folder;
-    const all = new PackSet([...this.#packs.values()], hash);
     const writer = new PackWriter(files, hash, this.#folder.temporaryPath('pack'));
     try {
-      for (const name of names) {
-        const pack = this.#packs.get(name) as PackReader;
-        const objects = [...(this.#needed.get(name) as Map<number, Needful>)].sort(([a], [b]) => a - b);
-        for (const [place, { kind, hash: of }] of objects) {
-          const bytes = Uint8Array.from(all.loadAt(kind, of, { pack, place }));
-          writer.add(kind, of, bytes, pack.hasBase(place) ? all.baseFor(kind, of) : undefined);
+      for (const pack of packs) {
+        const needed = this.#needed.get(pack) as Uint8Array;
+        for (const { place, kind, name } of pack.objectsByPlace()) {
+          if (!needed[place]) continue;
+          const location = { pack, place };
+          const bytes = Uint8Array.from(this.#set.loadAt(kind, name, location));
+          const base = this.#set.baseAt(location);
+          writer.add(kind, name, bytes, base === null ? undefined : this.#set.baseNamed(kind, Uint8Array.from(base)));
         }
       }
       const sealed = writer.seal();

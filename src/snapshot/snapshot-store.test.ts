@@ -227,3 +227,34 @@ test('S12 prune joins packs that have a page as it is and as a difference, and b
     expectSnapshot(store, kept[1], memoryOf(2000, { at: 0, count: 1, first: 1.5 }));
   }
 });
+
+test('S8 a base that another pack has as a difference is found as it is', () => {
+  for (let variant = 0; variant < 8; variant++) {
+    const files = new TestFiles();
+    const store = openStore(files);
+    const states = { name: `${variant}`, machine: null, devices: DEVICES, disks: [] };
+    const root = saveMemory(store, memoryOf(600, { at: 0, count: 1, first: 1 }, { at: 10, count: 20, first: 100 }));
+    const [asIs, asDifference] = [store.begin({ pages: 600 }), store.begin({ pages: 600, parent: root })];
+    for (const writer of [asIs, asDifference]) writer.page(0, contentOf(1.25));
+    asIs.page(1, contentOf(900 + variant));
+    const [base] = [asIs, asDifference].map((writer) => writer.commit(states));
+    const child = store.begin({ pages: 600, parent: base });
+    child.page(0, contentOf(1.75));
+    const ids = [child.commit(states)];
+    const other = store.begin({ pages: 600 });
+    other.page(5, contentOf(1.75));
+    ids.push(other.commit(states));
+    const check = (): void => {
+      expectSnapshot(store, ids[0], memoryOf(600, { at: 0, count: 1, first: 1.75 }, { at: 1, count: 1, first: 900 + variant }));
+      expectSnapshot(store, ids[1], memoryOf(600, { at: 5, count: 1, first: 1.75 }));
+    };
+    check();
+    for (const id of [root, base]) store.remove(id);
+    check();
+    store.prune();
+    check();
+    for (let index = 0; index < 9; index++) saveMemory(store, memoryOf(600, { at: 0, count: 1, first: 2000 + index }));
+    expect(store.prune().newPacks).toBe(1);
+    check();
+  }
+});

@@ -5,7 +5,7 @@
 import { ShoalError } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import { equalBytes, HASH_BYTES, KIND } from './content-hash.ts';
-import { guarded } from './failure.ts';
+import { guarded, unlessDamaged } from './failure.ts';
 import { removeQuietly } from './files.ts';
 import { DIRECTORY_LEAVES, LEAF_PAGES, OBJECT_BYTES, type ObjectKind } from './pack-format.ts';
 import type { PackSet } from './pack-set.ts';
@@ -200,7 +200,7 @@ export class SnapshotWriter {
     const location = known.find(hash);
     if (location === undefined) return false;
     const base = unlessDamaged(() => known.baseAt(location));
-    const baseLocation = base === null ? location : base && known.find(base);
+    const baseLocation = base === null ? location : base && known.findBase(base);
     if (baseLocation === undefined) return false;
     this.#used.add(location.pack.name).add(baseLocation.pack.name);
     return true;
@@ -240,16 +240,6 @@ export class SnapshotWriter {
       this.abort();
       throw error;
     }
-  }
-}
-
-/** A damaged pack is not built upon, and hinders nobody. */
-function unlessDamaged<T>(work: () => T): T | undefined {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof ShoalError && error.code === 'bad-snapshot') return undefined;
-    throw error;
   }
 }
 
