@@ -7,6 +7,7 @@ export type ShoalErrorCode =
   | 'bad-kernel'
   | 'bad-image'
   | 'bad-disk'
+  | 'bad-snapshot'
   | 'not-found'
   | 'name-taken'
   | 'wrong-state'

@@ -24,6 +24,7 @@ import { resumeCommand } from './resume.ts';
 import { rmCommand } from './rm.ts';
 import { runCommand } from './run.ts';
 import { setCommand } from './set.ts';
+import { snapshotCommand } from './snapshot.ts';
 import { startCommand } from './start.ts';
 import { stopCommand } from './stop.ts';
 import { topCommand } from './top/command.ts';
@@ -71,6 +72,7 @@ export function program(afterDashes: readonly string[] | undefined): CommandUnkn
     forkCommand(),
     rmCommand(),
     imagesCommand(),
+    snapshotCommand(),
     hostCommand(),
     setCommand(),
     doctorCommand(),

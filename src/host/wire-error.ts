@@ -7,6 +7,7 @@ const CODES: Readonly<Record<ShoalErrorCode, number>> = {
   'bad-kernel': 400,
   'bad-image': 400,
   'bad-disk': 400,
+  'bad-snapshot': 422,
   'not-found': 404,
   'name-taken': 409,
   'wrong-state': 409,
