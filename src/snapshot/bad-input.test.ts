@@ -1,9 +1,12 @@
 /** What disks, copies and people do to a store: an error that says so, and never a wrong byte. */
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { ShoalError } from '../base/errors.ts';
 import type { StoredPage } from './snapshot-reader.ts';
 import { TestFiles } from './test-files.ts';
 import { contentOf, expectMemory, expectSnapshot, memoryOf, openStore, saveMemory, type TestMemory } from './test-store.ts';
+
+// Many stores, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000 });
 
 const BEFORE = memoryOf(1500, { at: 0, count: 3, first: 1 }, { at: 600, count: 5, first: 'ballooned' });
 const AFTER: TestMemory = BEFORE.map((content, page) => (page === 1 ? 2.5 : page === 1499 ? 9 : content));

@@ -2,12 +2,15 @@
  * Every operation is made to fail at every write, fsync, rename, link and removal: with an error, or by the end of the process, of the machine
  * even. Whatever happens, snapshots are whole, none is half there, and the next open leaves nothing that nobody needs.
  */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { ShoalError } from '../base/errors.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 import { StoreFolder } from './store-folder.ts';
 import { type Aftermath, Crash, type Fault, TestFiles } from './test-files.ts';
 import { expectSnapshot, FOLDER, memoryOf, openStore, saveMemory, surroundingsOf, type TestMemory } from './test-store.ts';
+
+// Many stores, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000 });
 
 const EXPORTED = '/exported/file';
 const MEMORIES: Record<string, TestMemory> = {

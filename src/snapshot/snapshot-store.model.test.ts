@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { SnapshotReader } from './snapshot-reader.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
+import type { SnapshotWriter } from './snapshot-writer.ts';
 import { type Aftermath, Crash, TestFiles } from './test-files.ts';
 import { contentOf, DEVICES, expectMemory, expectSnapshot, openStore, type TestMemory, type TestPage } from './test-store.ts';
 
@@ -32,6 +33,7 @@ const steps = fc.array(
   fc.oneof(
     fc.record({ do: fc.constant('save' as const), changes }),
     fc.record({ do: fc.constant('child' as const), of: fc.nat(), changes, nudge: fc.boolean() }),
+    fc.record({ do: fc.constant('pair' as const), of: fc.nat(), changes }),
     fc.record({ do: fc.constant('remove' as const), of: fc.nat() }),
     fc.record({ do: fc.constantFrom('prune' as const, 'reopen' as const) }),
     fc.record({ do: fc.constant('copy' as const), of: fc.nat() }),
@@ -69,6 +71,7 @@ class World {
     else if (step.do === 'crash') this.#crash(step);
     else if (id === undefined) return;
     else if (step.do === 'child') this.#save(step.changes, id, step.nudge);
+    else if (step.do === 'pair') this.#savePair(step.changes, id);
     else if (step.do === 'read') this.readers.push({ reader: this.store.read(id), memory: this.snapshots.get(id) as TestMemory });
     else if (step.do === 'copy') this.#copy(id);
     else {
@@ -94,10 +97,32 @@ class World {
   }
 
   #save(list: readonly Change[], parent?: string, nudge = false): void {
-    const memory: TestPage[] = [
-      ...(parent === undefined ? new Array<TestPage>(PAGES).fill('zero') : (this.snapshots.get(parent) as TestMemory)),
-    ];
+    const memory =
+      parent === undefined ? new Array<TestPage>(PAGES).fill('zero') : [...(this.snapshots.get(parent) as TestMemory)];
     const writer = this.store.begin({ pages: PAGES, parent });
+    this.#tell(writer, memory, list, nudge);
+    this.#commit(writer, memory);
+  }
+
+  /** A child, and a snapshot without a parent that has the child's changed pages; neither writer knows of the other. */
+  #savePair(list: readonly Change[], parent: string): void {
+    const [child, plain] = [this.store.begin({ pages: PAGES, parent }), this.store.begin({ pages: PAGES })];
+    const memory = [...(this.snapshots.get(parent) as TestMemory)];
+    const told = this.#tell(child, memory, list, true);
+    const copy = new Array<TestPage>(PAGES).fill('zero');
+    for (const page of told) {
+      const content = memory[page];
+      if (typeof content !== 'number') continue;
+      plain.page(page, contentOf(content));
+      copy[page] = content;
+    }
+    this.#commit(plain, copy);
+    this.#commit(child, memory);
+  }
+
+  /** Makes the changes in both, and gives the pages that were told. */
+  #tell(writer: SnapshotWriter, memory: TestPage[], list: readonly Change[], nudge: boolean): Set<number> {
+    const told = new Set<number>();
     for (const { first, count, content, distinct } of list) {
       const end = Math.min(first + count, PAGES);
       if (typeof content === 'string') writer.run(first, end - first, content);
@@ -108,10 +133,14 @@ class World {
         else memory[page] = nudge && typeof before === 'number' ? before + 0.125 : content + ((page - first) % distinct);
         const now = memory[page];
         if (typeof now === 'number') writer.page(page, contentOf(now));
+        told.add(page);
       }
     }
-    const id = writer.commit({ name: 'model', machine: null, devices: DEVICES, disks: [] });
-    this.snapshots.set(id, memory);
+    return told;
+  }
+
+  #commit(writer: SnapshotWriter, memory: TestMemory): void {
+    this.snapshots.set(writer.commit({ name: 'model', machine: null, devices: DEVICES, disks: [] }), memory);
   }
 
   #copy(id: string): void {
