@@ -8,7 +8,6 @@ import { demoCommand } from './demo/command.ts';
 import { doctorCommand } from './doctor.ts';
 import { execCommand } from './exec.ts';
 import { ExitCode, exitCodeOf } from './exit-code.ts';
-import { forkCommand } from './fork.ts';
 import { hostCommand } from './host.ts';
 import { imagesCommand } from './images.ts';
 import { killCommand } from './kill.ts';
@@ -69,7 +68,6 @@ export function program(afterDashes: readonly string[] | undefined): CommandUnkn
     pauseCommand(),
     resumeCommand(),
     resetCommand(),
-    forkCommand(),
     rmCommand(),
     imagesCommand(),
     snapshotCommand(),

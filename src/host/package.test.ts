@@ -27,7 +27,6 @@ test('types', () => {
       "FileEntry",
       "FileRead",
       "FileStat",
-      "ForkOptions",
       "Host",
       "HostEvent",
       "HostInfo",

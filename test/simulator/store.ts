@@ -17,8 +17,6 @@ export interface StoredPage {
   readonly last: number;
   /** Reads under way. */
   readers: number;
-  /** Page tables' leaves that need it. */
-  references: number;
   forgotten: boolean;
 }
 
@@ -33,7 +31,7 @@ export class SimulatedStore {
   put(first: number, last: number): StoredPage {
     let handle = 1;
     while (this.#slots.has(handle)) handle++;
-    const stored: StoredPage = { handle, first, last, readers: 0, references: 1, forgotten: false };
+    const stored: StoredPage = { handle, first, last, readers: 0, forgotten: false };
     this.#slots.set(handle, stored);
     return stored;
   }
@@ -44,9 +42,8 @@ export class SimulatedStore {
     return stored;
   }
 
-  /** A page needs it no more. Idempotent once nobody does. */
+  /** Its page needs it no more. Idempotent. */
   free(stored: StoredPage): void {
-    if (!stored.forgotten && --stored.references > 0) return;
     stored.forgotten = true;
     if (stored.readers === 0 && this.#slots.get(stored.handle) === stored) this.#slots.delete(stored.handle);
   }
@@ -82,21 +79,10 @@ export class OwnerSource implements PageSource {
   }
 
   /** A read that has begun cannot be taken back. */
-  forget(gfn: number, handle: number): void {
-    this.cancel(gfn);
-    this.release(handle);
-  }
-
-  cancel(gfn: number): void {
-    this.#wanted = this.#wanted.filter((each) => each.gfn !== gfn);
-  }
-
-  retain(handle: number): void {
-    this.#store.get(handle).references++;
-  }
-
-  release(handle: number): void {
-    this.#store.free(this.#store.get(handle));
+  forget(_gfn: number, handle: number): void {
+    const stored = this.#store.get(handle);
+    this.#wanted = this.#wanted.filter((each) => each.stored !== stored);
+    this.#store.free(stored);
   }
 
   /** The oldest wish is read: its bytes are under way from here on. False when there is none. */
