@@ -4,6 +4,7 @@
  * Slot: u16 operation, u8 a, u8 b, i32 immediate. An operation 0 is "not decoded yet".
  */
 export const SLOT_SIZE = 8;
+export const SLOT_IMMEDIATE = 4;
 export const SLOTS_PER_PAGE = 2048;
 /** 2048 slots and two sentinels, rounded up to whole cache lines. */
 export const DECODED_PAGE_SIZE = 16448;

@@ -43,6 +43,7 @@ export const STRADDLE_SLOTS = 0x800;
  */
 export const TLB_ENTRIES = 2048;
 export const TLB_ENTRY_SIZE = 16;
+export const TLB_ADDEND = 8;
 export const TLB_TABLE_SIZE = TLB_ENTRIES * TLB_ENTRY_SIZE;
 /** Within a data set: the read table, then the write table. */
 export const TLB_READ = 0;

@@ -12,6 +12,7 @@ import {
   RESERVATION_ADDRESS,
   RESERVATION_VALUE,
   SCRATCH,
+  TLB_ADDEND,
   TLB_ENTRIES,
   TLB_ENTRY_SIZE,
   TLB_READ,
@@ -41,8 +42,7 @@ export interface MemoryImports {
 }
 
 const SIGNED_LOADS: readonly LoadOp<'i64'>[] = [i64.load8_s, i64.load16_s, i64.load32_s];
-const ADDEND = 8;
-const PAGE_MASK = -4096;
+export const PAGE_MASK = -4096;
 const NO_RESERVATION = -1;
 
 /** Address of the TLB entry for `va` in the table or set at `table`: entries of 16 bytes, chosen by the low bits of the page number. */
@@ -160,11 +160,11 @@ export abstract class MemoryEmit {
         };
         f.if(misses(entry, table, va, size), miss, undefined, 'unlikely');
         f.store(i64.store, this.base, i64.load(entry, table), last);
-        f.store(i32.store, this.base, i32.load(entry, table + ADDEND), last + ADDEND);
+        f.store(i32.store, this.base, i32.load(entry, table + TLB_ADDEND), last + TLB_ADDEND);
       };
       // The low bits stay in the comparison: what is misaligned may cross the page's end.
       f.if(i64.ne(i64.load(this.base, last), i64.and(va, PAGE_MASK | (size - 1))), look, undefined, 'unlikely');
-      fast(i32.add(i32.wrap(va), i32.load(this.base, last + ADDEND)));
+      fast(i32.add(i32.wrap(va), i32.load(this.base, last + TLB_ADDEND)));
     });
   }
 
@@ -241,5 +241,5 @@ function misses(entry: X<'i32'>, table: number, va: I64, size: number): I32 {
 }
 
 function hostAddress(entry: X<'i32'>, table: number, va: I64): I32 {
-  return i32.add(i32.wrap(va), i32.load(entry, table + ADDEND));
+  return i32.add(i32.wrap(va), i32.load(entry, table + TLB_ADDEND));
 }

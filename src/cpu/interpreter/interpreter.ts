@@ -11,19 +11,17 @@
 
 import { FIRST_HALFWORD, SLOT_SIZE, SLOTS_PER_PAGE, STRADDLING } from '../../layout/micro-op.ts';
 import { BUDGET, FETCH_TLB, RAN_OUT_AT, REG_PC, STRADDLE_SLOTS } from '../../layout/thread-block.ts';
-import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Label, type Local, Mod } from '../../wasm/index.ts';
+import { type Callee, call, type Fn, type I64, i32, i64, type Label, type Local, Mod } from '../../wasm/index.ts';
 import { addFloatFunctions } from '../float/functions.ts';
 import { halves, tlbEntry } from '../instructions/memory-emit.ts';
 import { addWideMultiply } from '../instructions/multiply.ts';
 import { EXIT, type Interpreter, type InterpreterImports, REGION_PARAMS, REGION_RESULT } from './boundary.ts';
+import { decodedPageOf, fetchMisses, regionIndexOf, slotOf } from './code-lookup.ts';
 import { namedFunctions } from './functions.ts';
 import { type Loop, MicroOpEmit, type SystemImports } from './micro-op-emit.ts';
 import { CROSS, ILLEGAL, NOP2, NOP4, type OperationSet, REGION, STRADDLE, UNDECODED } from './operations.ts';
 
 const ARENA_PAGES_MAX = 65536;
-const ADDEND = 8;
-const OFFSET_IMMEDIATE = 4;
-const PAGE_MASK = -4096;
 /** Behind the two slots of a straddling instruction stands a CROSS: entering there looks PC up. */
 const ENTRY_SLOT = STRADDLE_SLOTS + 2 * SLOT_SIZE;
 
@@ -210,7 +208,7 @@ class RunLoop implements Loop {
     const { f } = this;
     f.set(this.#target, this.#pc);
     f.set(this.#entry, tlbEntry(this.#fetchTlb, this.#target));
-    const moved = i32.or(this.#fetchMisses(), i32.ne(this.#slotOf(this.#target), this.p));
+    const moved = i32.or(fetchMisses(this.#entry, this.#target), i32.ne(slotOf(this.#entry, this.#target), this.p));
     f.brIf(open(this.#far), moved, 'unlikely');
     f.set(code, call(this.#system.decode, this.p, ...halves(this.#target)));
     f.brIf(open(this.#exitAtSlot), code, 'unlikely');
@@ -223,9 +221,9 @@ class RunLoop implements Loop {
     f.block((unknown) => {
       f.set(this.#target, i64.add(this.#pc, 2));
       f.set(this.#entry, tlbEntry(this.#fetchTlb, this.#target));
-      f.brIf(unknown, this.#fetchMisses(), 'unlikely');
+      f.brIf(unknown, fetchMisses(this.#entry, this.#target), 'unlikely');
       f.set(code, i32.load(p, STRADDLING - (SLOTS_PER_PAGE - 1) * SLOT_SIZE));
-      const halfword = i32.load(i32.load(this.#entry, ADDEND), FIRST_HALFWORD);
+      const halfword = i32.load(decodedPageOf(this.#entry), FIRST_HALFWORD);
       f.brIf(unknown, i32.ne(i32.and(code, 0xffff), halfword), 'unlikely');
       f.set(this.#entry, i32.shr_u(code, 16));
       f.set(code, 0);
@@ -240,7 +238,7 @@ class RunLoop implements Loop {
   #runRegion(emit: MicroOpEmit): void {
     const { f, p, budget } = this;
     const { code } = emit;
-    const index = i32.load(p, OFFSET_IMMEDIATE);
+    const index = regionIndexOf(p);
     f.set(code, this.#m.callIndirect(REGION_PARAMS, REGION_RESULT, index, this.#pc, budget, i32.const(this.#block)));
     f.set(budget, i64.load(0, this.#block + BUDGET));
     f.set(this.#target, i64.load(0, this.#block + REG_PC));
@@ -262,18 +260,11 @@ class RunLoop implements Loop {
       f.set(code, call(this.#system.fetch, ...halves(this.#target)));
       f.brIf(open(this.#exitAtTarget), code, 'unlikely');
     };
-    f.if(this.#fetchMisses(), fetch, undefined, 'unlikely');
-    f.set(this.p, this.#slotOf(this.#target));
+    f.if(fetchMisses(this.#entry, this.#target), fetch, undefined, 'unlikely');
+    f.set(this.p, slotOf(this.#entry, this.#target));
     f.set(this.pageBias, i64.sub(this.#target, i64.ext_u(i32.shr_u(this.p, 2))));
   }
 
-  #fetchMisses(): I32 {
-    return i64.ne(i64.load(this.#entry), i64.and(this.#target, PAGE_MASK));
-  }
-  /** In the page of `#entry`. */
-  #slotOf(pc: I64): I32 {
-    return i32.add(i32.load(this.#entry, ADDEND), i32.shl(i32.and(i32.wrap(pc), 4095), 2));
-  }
   get #pc(): I64 {
     return i64.add(this.pageBias, i64.ext_u(i32.shr_u(this.p, 2)));
   }

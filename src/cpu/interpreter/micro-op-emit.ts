@@ -9,6 +9,7 @@
  *
  * pc is not kept: it is `pageBias + p / 4`, as a slot of 8 bytes stands for 2 bytes of code.
  */
+import { SLOT_IMMEDIATE } from '../../layout/micro-op.ts';
 import { BUDGET, FRM, FS, REG_F, REG_X } from '../../layout/thread-block.ts';
 import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Local, type X } from '../../wasm/index.ts';
 import type { FloatFunctions } from '../float/functions.ts';
@@ -48,7 +49,6 @@ export interface Loop {
 
 const OFFSET_A = 2;
 const OFFSET_B = 3;
-const OFFSET_IMMEDIATE = 4;
 const OFFSET_RS2 = 4;
 const OFFSET_RS3 = 5;
 const OFFSET_ROUNDING = 6;
@@ -108,10 +108,10 @@ export class MicroOpEmit extends MemoryEmit implements Emit {
     return i32.shr_u(this.#field(at), 3);
   }
   get #imm32(): I32 {
-    return i32.load(this.#loop.p, this.#offset + OFFSET_IMMEDIATE);
+    return i32.load(this.#loop.p, this.#offset + SLOT_IMMEDIATE);
   }
   get imm(): I64 {
-    return i64.load32_s(this.#loop.p, this.#offset + OFFSET_IMMEDIATE);
+    return i64.load32_s(this.#loop.p, this.#offset + SLOT_IMMEDIATE);
   }
 
   get rs1(): I64 {

@@ -9,8 +9,9 @@
  */
 import { BUDGET, FETCH_TLB, RAN_OUT_AT, REG_PC } from '../../layout/thread-block.ts';
 import { type Fn, type I32, type I64, i32, i64, type Label, type Local, type Mod } from '../../wasm/index.ts';
-import { tlbEntry } from '../instructions/memory-emit.ts';
+import { PAGE_MASK, tlbEntry } from '../instructions/memory-emit.ts';
 import { EXIT, REGION_PARAMS, REGION_RESULT } from '../interpreter/boundary.ts';
+import { fetchMisses, regionIndexOf, slotOf } from '../interpreter/code-lookup.ts';
 import { REGION } from '../interpreter/operations.ts';
 import { type Block, type Flow, isBack, type Placed } from './blocks.ts';
 import { findLoops, innerEdges, type Loop } from './loops.ts';
@@ -22,10 +23,6 @@ export interface RegionModule {
   readonly imports: RegionImports;
   readonly functions: Functions;
 }
-
-const ADDEND = 8;
-const PAGE_MASK = -4096;
-const OFFSET_IMMEDIATE = 4;
 
 /** Adds the region to the module, exported under this name. */
 export function emitRegion(module: RegionModule, flow: Flow, exportName: string): Fn {
@@ -238,10 +235,10 @@ class Region implements RegionFrame {
       };
       fn.if(i64.lt_s(this.#budget, 0), overBudget, undefined, 'unlikely');
       const entry = this.#emit.let(tlbEntry(i32.load(this.#block, FETCH_TLB), this.#pc));
-      fn.brIf(back, i64.ne(i64.load(entry), i64.and(this.#pc, PAGE_MASK)), 'unlikely');
-      const slot = this.#emit.let(i32.add(i32.load(entry, ADDEND), i32.shl(i32.and(i32.wrap(this.#pc), 4095), 2)));
+      fn.brIf(back, fetchMisses(entry, this.#pc), 'unlikely');
+      const slot = this.#emit.let(slotOf(entry, this.#pc));
       fn.brIf(back, i32.ne(i32.load16_u(slot), REGION));
-      const index = i32.load(slot, OFFSET_IMMEDIATE);
+      const index = regionIndexOf(slot);
       this.#module.m.returnCallIndirect(fn, REGION_PARAMS, REGION_RESULT, index, this.#pc, this.#budget, this.#block);
     });
     fn.store(i64.store, this.#block, this.#pc, REG_PC);
