@@ -11,15 +11,16 @@
 
 import { FIRST_HALFWORD, SLOT_SIZE, SLOTS_PER_PAGE, STRADDLING } from '../../layout/micro-op.ts';
 import { BUDGET, FETCH_TLB, RAN_OUT_AT, REG_PC, STRADDLE_SLOTS } from '../../layout/thread-block.ts';
-import { type Callee, call, type Fn, type I64, i32, i64, type Label, type Local, Mod } from '../../wasm/index.ts';
+import { call, type Fn, type I64, i32, i64, type Label, type Local, Mod } from '../../wasm/index.ts';
 import { addFloatFunctions } from '../float/functions.ts';
 import { halves, tlbEntry } from '../instructions/memory-emit.ts';
 import { addWideMultiply } from '../instructions/multiply.ts';
 import { EXIT, type Interpreter, type InterpreterImports, REGION_PARAMS, REGION_RESULT } from './boundary.ts';
 import { decodedPageOf, fetchMisses, regionIndexOf, slotOf } from './code-lookup.ts';
 import { namedFunctions } from './functions.ts';
-import { type Loop, MicroOpEmit, type SystemImports } from './micro-op-emit.ts';
+import { type Loop, MicroOpEmit } from './micro-op-emit.ts';
 import { CROSS, ILLEGAL, NOP2, NOP4, type OperationSet, REGION, STRADDLE, UNDECODED } from './operations.ts';
+import { importSystem, type SystemImports, systemOf } from './system-imports.ts';
 
 const ARENA_PAGES_MAX = 65536;
 /** Behind the two slots of a straddling instruction stands a CROSS: entering there looks PC up. */
@@ -33,8 +34,7 @@ export async function createInterpreter(
   operations: OperationSet,
   regions: WebAssembly.Table,
 ): Promise<Interpreter> {
-  const e: WebAssembly.ModuleImports = { m: memory, t: regions };
-  for (const name of IMPORT_NAMES) e[name] = imports[name].bind(imports) as (...args: number[]) => number;
+  const e: WebAssembly.ModuleImports = { ...systemOf(imports), m: memory, t: regions };
   const module = await WebAssembly.compile(buildInterpreter(threadBlock, operations));
   const instance = await WebAssembly.instantiate(module, { e });
   const run = instance.exports.run as (slot: number) => number;
@@ -46,25 +46,10 @@ export async function createInterpreter(
   };
 }
 
-const IMPORT_NAMES = ['load', 'store', 'secure', 'fetch', 'decode', 'csr', 'sfence', 'cboZero'] as const;
-const ARGUMENT_COUNTS: Record<keyof InterpreterImports, number> = {
-  load: 3,
-  store: 3,
-  secure: 3,
-  fetch: 2,
-  decode: 3,
-  csr: 3,
-  sfence: 2,
-  cboZero: 2,
-};
-
 /** The module's bytes. It exports `run(slot)`: starts at that µop, as the instruction at REG_PC; gives the exit code. */
 function buildInterpreter(threadBlock: number, operations: OperationSet): Uint8Array<ArrayBuffer> {
   const m = new Mod();
-  const system = {} as Record<keyof InterpreterImports, Callee<'i32'>>;
-  for (const name of IMPORT_NAMES) {
-    system[name] = m.importFn(name, new Array<'i32'>(ARGUMENT_COUNTS[name]).fill('i32'), 'i32');
-  }
+  const system = importSystem(m);
   m.importMemory(1, ARENA_PAGES_MAX, true);
   m.importTable(0);
   const float = addFloatFunctions(m, threadBlock);

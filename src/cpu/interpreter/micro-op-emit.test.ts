@@ -3,8 +3,9 @@ import { type call, Mod } from '../../wasm/index.ts';
 import { type Names, toText } from '../../wasm/text-for-tests.ts';
 import type { FloatFunctions } from '../float/functions.ts';
 import { addWideMultiply } from '../instructions/multiply.ts';
-import { MicroOpEmit, type SystemImports } from './micro-op-emit.ts';
+import { MicroOpEmit } from './micro-op-emit.ts';
 import { OperationSet } from './operations.ts';
+import { importSystem, SYSTEM_ARGUMENTS } from './system-imports.ts';
 
 const BLOCK = 0x20000;
 const operations = new OperationSet(['c.addi+ld']);
@@ -12,17 +13,13 @@ const operations = new OperationSet(['c.addi+ld']);
 /** The code of one handler as text. Registers of the thread block are at +0x20000, its other fields behind them. */
 function handlerText(key: string): string {
   const m = new Mod();
-  const names = ['load', 'store', 'secure', 'fetch', 'decode', 'csr', 'sfence', 'cboZero'] as const;
-  const operands = [3, 3, 3, 2, 3, 3, 2, 2];
-  const system = Object.fromEntries(
-    names.map((name, i) => [name, m.importFn(name, new Array<'i32'>(operands[i]).fill('i32'), 'i32')]),
-  ) as unknown as SystemImports;
+  const system = importSystem(m);
   const next = m.importFn('next', [], null);
   const far = m.importFn('far', ['i64'], null);
   const exit = m.importFn('exit', [], null);
   const oneFloat = m.importFn('float', ['i64', 'i64', 'i32'], 'i64');
   const functions: Record<number, [string, number, boolean]> = {
-    ...names.map((name, i): [string, number, boolean] => [name, operands[i], true]),
+    ...Object.entries(SYSTEM_ARGUMENTS).map(([name, count]): [string, number, boolean] => [name, count, true]),
     [next.idx]: ['next', 0, false],
     [far.idx]: ['far', 1, false],
     [exit.idx]: ['exit', 0, false],

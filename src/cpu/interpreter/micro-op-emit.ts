@@ -11,25 +11,18 @@
  */
 import { SLOT_IMMEDIATE } from '../../layout/micro-op.ts';
 import { BUDGET, FRM, FS, REG_F, REG_X } from '../../layout/thread-block.ts';
-import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Local, type X } from '../../wasm/index.ts';
+import { call, type Fn, type I32, type I64, i32, i64, type Local, type X } from '../../wasm/index.ts';
 import type { FloatFunctions } from '../float/functions.ts';
 import { FS_DIRTY } from '../hart/csr-numbers.ts';
 import { ROUNDING_MODE_DYNAMIC, ROUNDING_MODE_MAX } from '../instructions/decode.ts';
 import type { Format } from '../instructions/definition.ts';
 import type { Arithmetic, Emit, WideMultiply } from '../instructions/emit.ts';
-import { halves, MemoryEmit, type MemoryImports } from '../instructions/memory-emit.ts';
+import { halves, MemoryEmit } from '../instructions/memory-emit.ts';
 import { INSTRUCTIONS } from '../instructions/table.ts';
 import { TRAITS } from '../instructions/traits.ts';
 import { EXIT } from './boundary.ts';
 import { type Handler, hasDiscardVariant, type Variant } from './operations.ts';
-
-export interface SystemImports extends MemoryImports {
-  readonly fetch: Callee<'i32'>;
-  readonly decode: Callee<'i32'>;
-  readonly csr: Callee<'i32'>;
-  readonly sfence: Callee<'i32'>;
-  readonly cboZero: Callee<'i32'>;
-}
+import type { SystemImports } from './system-imports.ts';
 
 /** The interpreter's loop, seen from a handler. */
 export interface Loop {

@@ -6,9 +6,10 @@ import { addFloatFunctions } from '../float/functions.ts';
 import { addWideMultiply } from '../instructions/multiply.ts';
 import { TRAITS } from '../instructions/traits.ts';
 import { functionTree, namedFunctions } from '../interpreter/functions.ts';
+import { importSystem } from '../interpreter/system-imports.ts';
 import type { Block, Flow } from './blocks.ts';
 import { emitRegion } from './region.ts';
-import { type Functions, importSystem } from './region-emit.ts';
+import type { Functions } from './region-emit.ts';
 
 const ARENA_PAGES_MAX = 65536;
 

@@ -4,7 +4,7 @@
  * Who uses it emits instruction after instruction and says where jumps go (`RegionFrame`).
  */
 import { FFLAGS, FRM, FS } from '../../layout/thread-block.ts';
-import { type Callee, call, type Fn, type I32, type I64, i32, i64, type Local, type Mod, type X } from '../../wasm/index.ts';
+import { call, type Fn, type I32, type I64, i32, i64, type Local, type X } from '../../wasm/index.ts';
 import { DOUBLE, SINGLE } from '../float/format.ts';
 import type { FloatFunctions } from '../float/functions.ts';
 import { FLAG, isOrdinary } from '../float/rounding.ts';
@@ -14,6 +14,7 @@ import type { Arithmetic, Emit, WideMultiply } from '../instructions/emit.ts';
 import { halves, MemoryEmit } from '../instructions/memory-emit.ts';
 import { INSTRUCTIONS } from '../instructions/table.ts';
 import { EXIT } from '../interpreter/boundary.ts';
+import type { SystemImports } from '../interpreter/system-imports.ts';
 import type { Flow, Placed } from './blocks.ts';
 import type { Loop } from './loops.ts';
 import { pageKey, pagesWorthKeeping } from './page-keys.ts';
@@ -34,20 +35,6 @@ export interface RegionFrame {
   saveBudget(retired: number): void;
 }
 
-export type RegionImports = Record<keyof typeof IMPORTS, Callee<'i32'>>;
-/** What regions ask of the hart (interpreter/boundary.ts), with the number of arguments. */
-const IMPORTS = { load: 3, store: 3, secure: 3, csr: 3, sfence: 2, cboZero: 2 } as const;
-
-export const SYSTEM_IMPORTS = Object.keys(IMPORTS) as (keyof RegionImports)[];
-
-export function importSystem(m: Mod): RegionImports {
-  const imported = Object.entries(IMPORTS).map(([name, count]) => [
-    name,
-    m.importFn(name, new Array<'i32'>(count).fill('i32'), 'i32'),
-  ]);
-  return Object.fromEntries(imported) as RegionImports;
-}
-
 export interface Functions {
   readonly float: FloatFunctions;
   readonly wide: WideMultiply;
@@ -56,7 +43,7 @@ export interface Functions {
 export class RegionEmit extends MemoryEmit implements Emit {
   readonly float: FloatFunctions;
   readonly wide: WideMultiply;
-  readonly #imports: RegionImports;
+  readonly #imports: SystemImports;
   readonly #frame: RegionFrame;
   /** Address of the page's first byte. */
   readonly #page: I64;
@@ -79,7 +66,7 @@ export class RegionEmit extends MemoryEmit implements Emit {
   constructor(
     fn: Fn,
     block: I32,
-    imports: RegionImports,
+    imports: SystemImports,
     functions: Functions,
     frame: RegionFrame,
     page: I64,

@@ -13,14 +13,15 @@ import { PAGE_MASK, tlbEntry } from '../instructions/memory-emit.ts';
 import { EXIT, REGION_PARAMS, REGION_RESULT } from '../interpreter/boundary.ts';
 import { fetchMisses, regionIndexOf, slotOf } from '../interpreter/code-lookup.ts';
 import { REGION } from '../interpreter/operations.ts';
+import type { SystemImports } from '../interpreter/system-imports.ts';
 import { type Block, type Flow, isBack, type Placed } from './blocks.ts';
 import { findLoops, innerEdges, type Loop } from './loops.ts';
-import { type Functions, RegionEmit, type RegionFrame, type RegionImports } from './region-emit.ts';
+import { type Functions, RegionEmit, type RegionFrame } from './region-emit.ts';
 import { RegionRegisters } from './registers.ts';
 
 export interface RegionModule {
   readonly m: Mod;
-  readonly imports: RegionImports;
+  readonly imports: SystemImports;
   readonly functions: Functions;
 }
 

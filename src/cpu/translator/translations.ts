@@ -14,7 +14,7 @@ import { SLOT_SIZE } from '../../layout/micro-op.ts';
 import type { Interpreter, InterpreterImports } from '../interpreter/boundary.ts';
 import type { DecodedPages } from '../interpreter/decode-cache.ts';
 import { REGION } from '../interpreter/operations.ts';
-import { type RegionImports, SYSTEM_IMPORTS } from './region-emit.ts';
+import { systemOf } from '../interpreter/system-imports.ts';
 import type { TranslatedRegion, TranslationService } from './service.ts';
 import { TranslationStatistics } from './statistics.ts';
 
@@ -67,7 +67,7 @@ interface Loaded {
 export interface TranslationsOptions {
   readonly memory: WebAssembly.Memory;
   readonly table: WebAssembly.Table;
-  readonly imports: Pick<InterpreterImports, keyof RegionImports>;
+  readonly imports: InterpreterImports;
   readonly interpreter: Interpreter;
   readonly service: TranslationService;
   /** Samples of one entry that make it worth a region; 1: every entry is, as soon as it is decoded. */
@@ -116,8 +116,7 @@ export class Translations implements DecodedPages {
     this.threshold = threshold;
     this.#aheadAt = threshold > 1 ? Math.ceil(threshold / 2) : 0;
     this.#bytesMax = bytesMax;
-    const system = Object.fromEntries(SYSTEM_IMPORTS.map((name) => [name, imports[name].bind(imports)]));
-    this.#imports = { ...system, ...(interpreter.functions as WebAssembly.ModuleImports), m: memory, t: table };
+    this.#imports = { ...systemOf(imports), ...(interpreter.functions as WebAssembly.ModuleImports), m: memory, t: table };
   }
 
   // ---- decoded pages ----
