@@ -47,17 +47,12 @@ function instructionAt(code: DataView, at: number): Placed | undefined {
   return instruction && { ...instruction, at };
 }
 
-/** The region at `entry`, with at most about so many instructions; null when its first one can't be translated, or only the hart does anything. */
+/** The region at `entry`, with at most about so many instructions; null when there is none, or nothing is done but by the hart. */
 export function findFlow(code: DataView, entry: number, instructionsMax: number): Flow | null {
   const first = instructionAt(code, entry);
   if (!first || (TRAITS[first.op].isSystem && TRAITS[first.op].endsRegion)) return null;
-  const { leaders, seen } = findLeaders(code, entry, instructionsMax);
-  const blocks = new Map<number, Block>();
-  for (const at of leaders) {
-    const block = readBlock(code, at, leaders, seen);
-    if (block) blocks.set(at, block);
-  }
-  if (!blocks.has(entry)) return null;
+  const { leaders, instructions } = findInstructions(code, entry, instructionsMax);
+  const blocks = new Map([...leaders].map((at) => [at, blockAt(at, leaders, instructions)]));
   for (;;) {
     const flow = orderOf(blocks, entry);
     const cut = irreducible(flow);
@@ -69,16 +64,16 @@ export function findFlow(code: DataView, entry: number, instructionsMax: number)
   }
 }
 
-/** Where direct jumps of the region lead, and its instructions, breadth first, until there are enough. */
-function findLeaders(code: DataView, entry: number, instructionsMax: number): { leaders: Set<number>; seen: Set<number> } {
+/** Where direct jumps of the region lead, and its instructions by offset, breadth first, until there are enough. */
+function findInstructions(code: DataView, entry: number, instructionsMax: number) {
   const leaders = new Set([entry]);
-  const seen = new Set<number>();
+  const instructions = new Map<number, Placed>();
   const work = [entry];
-  for (let next = work.shift(); next !== undefined && seen.size < instructionsMax; next = work.shift()) {
-    for (let at = next; !seen.has(at) && seen.size < instructionsMax; ) {
+  for (let next = work.shift(); next !== undefined && instructions.size < instructionsMax; next = work.shift()) {
+    for (let at = next; !instructions.has(at) && instructions.size < instructionsMax; ) {
       const instruction = instructionAt(code, at);
       if (!instruction) break;
-      seen.add(at);
+      instructions.set(at, instruction);
       at += instruction.length;
       const targets = targetsOf(instruction);
       if (targets === null) continue;
@@ -90,8 +85,8 @@ function findLeaders(code: DataView, entry: number, instructionsMax: number): { 
       break;
     }
   }
-  for (const at of leaders) if (!seen.has(at)) leaders.delete(at);
-  return { leaders, seen };
+  for (const at of leaders) if (!instructions.has(at)) leaders.delete(at);
+  return { leaders, instructions };
 }
 
 /** Offsets in this page; none if the region ends there; null: only to the instruction behind it. */
@@ -103,20 +98,18 @@ function targetsOf({ op, at, imm, length }: Placed): number[] | null {
   return targets.filter((target) => target >= 0 && target < PAGE_BYTES);
 }
 
-function readBlock(code: DataView, start: number, leaders: ReadonlySet<number>, seen: ReadonlySet<number>): Block | undefined {
-  const instructions: Placed[] = [];
-  let at = start;
-  while (seen.has(at)) {
-    const instruction = instructionAt(code, at);
-    if (!instruction) break;
-    instructions.push(instruction);
-    at += instruction.length;
-    const targets = targetsOf(instruction);
+/** From a leader to the next one, or to where the flow parts. */
+function blockAt(start: number, leaders: ReadonlySet<number>, instructions: ReadonlyMap<number, Placed>): Block {
+  const block: Placed[] = [];
+  let end = start;
+  for (let next = instructions.get(start); next; next = instructions.get(end)) {
+    block.push(next);
+    end += next.length;
+    const targets = targetsOf(next) ?? (leaders.has(end) ? [end] : null);
     if (targets !== null)
-      return { at: start, instructions, end: at, successors: [...new Set(targets)].filter((to) => leaders.has(to)) };
-    if (leaders.has(at)) return { at: start, instructions, end: at, successors: [at] };
+      return { at: start, instructions: block, end, successors: [...new Set(targets)].filter((to) => leaders.has(to)) };
   }
-  return instructions.length === 0 ? undefined : { at: start, instructions, end: at, successors: [] };
+  return { at: start, instructions: block, end, successors: [] };
 }
 
 function orderOf(blocks: ReadonlyMap<number, Block>, entry: number): Flow {
@@ -183,7 +176,7 @@ function dominatorsOf(
 export function codeBytesOf({ order, blocks }: Flow): number {
   const lengths = new Map<number, number>();
   for (const at of order) for (const { at: place, length } of (blocks.get(at) as Block).instructions) lengths.set(place, length);
-  return [...lengths.values()].reduce((sum, length) => sum + length, 0);
+  return lengths.values().reduce((sum, length) => sum + length, 0);
 }
 
 /** An edge back in the order. */
