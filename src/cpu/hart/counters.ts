@@ -3,8 +3,6 @@
 /** Since the hart object was made. */
 export interface HartCounters {
   instructions: number;
-  exceptions: number;
-  interrupts: number;
   sbiCalls: number;
   fetchFills: number;
   straddles: number;
@@ -24,13 +22,14 @@ export interface HartCounters {
   readonly interruptsByCause: number[];
 }
 
+/** Of all codes or causes together. */
+export const total = (counts: readonly number[]): number => counts.reduce((sum, count) => sum + count, 0);
+
 /** Codes of exits and causes of traps are below this. */
 const CODES = 16;
 
 export const newCounters = (): HartCounters => ({
   instructions: 0,
-  exceptions: 0,
-  interrupts: 0,
   sbiCalls: 0,
   fetchFills: 0,
   straddles: 0,

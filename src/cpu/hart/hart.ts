@@ -163,7 +163,6 @@ export class Hart {
       const deliverable = this.#deliverable();
       if (deliverable !== 0) {
         const cause = firstInterrupt(deliverable);
-        this.counters.interrupts++;
         this.counters.interruptsByCause[cause]++;
         this.#trap(cause, true, 0, 0);
       }
@@ -312,7 +311,6 @@ export class Hart {
   }
 
   #exception(cause: number, valueLow: number, valueHigh: number): Outcome {
-    this.counters.exceptions++;
     this.counters.exceptionsByCause[cause]++;
     const { registers } = this.#thread;
     const pcLow = registers.pcLow;

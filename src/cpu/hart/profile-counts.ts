@@ -1,7 +1,7 @@
 /** What the counters of a hart mean to who reads a profile: why the interpreter came back, and what it called. */
 import { EXIT } from '../interpreter/boundary.ts';
 import { CAUSE, INTERRUPT } from './cause.ts';
-import type { HartCounters } from './counters.ts';
+import { type HartCounters, total } from './counters.ts';
 
 /**
  * Why guest code stopped and the hart went on in JavaScript. `budget`: its turn was over, which asks nothing of the guest. `supervisorReturns`:
@@ -67,7 +67,10 @@ export function countsBetween(before: HartCounters, after: HartCounters): Profil
     exits: {
       budget: exit(EXIT.BUDGET) + exit(EXIT.BUDGET_REGION),
       ...named,
-      otherExceptions: Object.values(named).reduce((rest, count) => rest - count, single('exceptions')),
+      otherExceptions: Object.values(named).reduce(
+        (rest, count) => rest - count,
+        total(after.exceptionsByCause) - total(before.exceptionsByCause),
+      ),
       timerInterrupts: interrupt(INTERRUPT.TIMER),
       externalInterrupts: interrupt(INTERRUPT.EXTERNAL),
       softwareInterrupts: interrupt(INTERRUPT.SOFTWARE),

@@ -10,6 +10,7 @@ import type { Random } from '../../../test/oracle/random.ts';
 import { RAM_BASE } from '../../layout/machine.ts';
 import { BUDGET, REG_F, REG_PC, REG_X, REGISTER_BYTES, SCRATCH } from '../../layout/thread-block.ts';
 import { asm } from '../hart/assembly-for-tests.ts';
+import { total } from '../hart/counters.ts';
 import { CSR } from '../hart/csr-numbers.ts';
 import type { RunResult } from '../hart/hart.ts';
 import { makeMachine, RAM_PAGES, TEST_MAP, type TestMachine } from '../hart/machine-for-tests.ts';
@@ -162,7 +163,7 @@ function seen({ hart, thread }: TestMachine): Map<string, number | boolean> {
     ['user', state.user],
     ['sstatus', state.status],
     ['sie', state.interruptEnable],
-    ['exceptions', hart.counters.exceptions],
+    ['exceptions', total(hart.counters.exceptionsByCause)],
   ]);
   for (const [name, index] of Object.entries(WIDE))
     values.set(name, state.wide[index] as number).set(`${name} high`, state.wide[index + 1] as number);

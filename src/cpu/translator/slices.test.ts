@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../../test/oracle/random.ts';
 import { REG_PC, REG_X } from '../../layout/thread-block.ts';
+import { total } from '../hart/counters.ts';
 import type { TestMachine } from '../hart/machine-for-tests.ts';
 import { WIDE } from '../hart/state.ts';
 import { encode } from '../instructions/encode-for-tests.ts';
@@ -197,10 +198,10 @@ describe('interrupts between slices', () => {
       );
       // What the interrupts ran is all that is different.
       const { state, counters } = translator.hart;
-      state.retired -= handler.length * counters.interrupts;
+      state.retired -= handler.length * total(counters.interruptsByCause);
       state.interruptEnable = 0;
       expect(pair.differences(), `${pair.label}, budget ${budget}`).toEqual([]);
-      taken += counters.interrupts;
+      taken += total(counters.interruptsByCause);
     }
     expect(taken).toBeGreaterThan(400);
   });
