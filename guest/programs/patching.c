@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "clocks.h"
+#include "expect.h"
 
 #define PAGE 4096
 #define PAGES 24
@@ -24,18 +25,7 @@
 /* How long a round only runs code, so that somebody may find it quiet. */
 #define HOT_MS 400
 
-static uint64_t compared, hot_calls;
-
-#define EXPECT(condition, ...)      \
-  do {                              \
-    compared++;                     \
-    if (!(condition)) {             \
-      printf("WRONG " __VA_ARGS__); \
-      printf("\n");                 \
-      fflush(stdout);               \
-      _exit(1);                     \
-    }                               \
-  } while (0)
+static uint64_t hot_calls;
 
 /* The same pages, where they are written and where they are run. */
 struct code {

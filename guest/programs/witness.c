@@ -15,26 +15,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "expect.h"
 #include "pattern.h"
 
-static uint64_t compared;
 static uint64_t random_state;
 
 static uint64_t random_below(uint64_t limit) {
   random_state = random_state * PATTERN_MULTIPLIER + PATTERN_INCREMENT;
   return (random_state >> 33) % limit;
 }
-
-#define EXPECT(condition, ...)       \
-  do {                               \
-    compared++;                      \
-    if (!(condition)) {              \
-      printf("WRONG " __VA_ARGS__);  \
-      printf("\n");                  \
-      fflush(stdout);                \
-      _exit(1);                      \
-    }                                \
-  } while (0)
 
 static void *map(uint64_t pages, int flags, int fd) {
   void *at = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, flags, fd, 0);
