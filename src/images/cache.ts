@@ -13,6 +13,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ShoalError } from '../base/errors.ts';
+import { isAlive, startTime } from '../platform/node/process-life.ts';
 import { throwIfAborted } from './failure.ts';
 import type { ImageOptions } from './progress.ts';
 
@@ -77,7 +78,7 @@ async function takeLock(lock: string): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
   }
-  await writeFile(join(lock, 'owner'), `${process.pid} ${await startTime(process.pid)}`);
+  await writeFile(join(lock, 'owner'), `${process.pid} ${startTime(process.pid)}`);
   return true;
 }
 
@@ -88,7 +89,7 @@ async function isStale(lock: string): Promise<boolean> {
     return made !== undefined && Date.now() - made.mtimeMs > UNSIGNED_LOCK_MS;
   }
   const [pid, start] = owner.split(' ');
-  return !isAlive(Number(pid)) || (await startTime(Number(pid))) !== start;
+  return !isAlive(Number(pid)) || startTime(Number(pid)) !== start;
 }
 
 /** Renaming first: of two that find the lock stale, one gets it, and no fresh lock is removed half. */
@@ -96,22 +97,6 @@ async function breakLock(lock: string): Promise<void> {
   const grave = `${lock}.${randomBytes(6).toString('hex')}`;
   await rename(lock, grave).catch(ignoreMissing);
   await rm(grave, { recursive: true, force: true });
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
-
-/** Start of a process in clock ticks since boot, so that a number used again is not taken for its former owner; `-` where unknown. */
-async function startTime(pid: number): Promise<string> {
-  const line = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  // Field 22 of proc_pid_stat(5), counted after the command's name, which may hold anything.
-  return line.slice(line.lastIndexOf(')') + 2).split(' ')[19] ?? '-';
 }
 
 /** What a builder that was killed left behind; only the owner of the lock makes such folders. */

@@ -20,6 +20,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { ShoalError } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
+import { isAlive } from '../platform/node/process-life.ts';
 import { swapBlocksOf } from './store-table.ts';
 
 export interface SwapOptions {
@@ -102,18 +103,8 @@ function removeLeftovers(path: string): void {
   for (const name of readdirSync(dirname(path))) {
     const pid = name.startsWith(prefix) ? name.slice(prefix.length) : '';
     const full = join(dirname(path), name);
-    if (/^\d+$/.test(pid) && !inUse.has(full) && !isAnother(Number(pid))) unlinkSync(full);
-  }
-}
-
-/** True while a process with this number runs that is not this one. */
-function isAnother(pid: number): boolean {
-  if (pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    const isOurs = Number(pid) === process.pid;
+    if (/^\d+$/.test(pid) && !inUse.has(full) && (isOurs || !isAlive(Number(pid)))) unlinkSync(full);
   }
 }
 
