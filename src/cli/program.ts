@@ -8,6 +8,7 @@ import { demoCommand } from './demo/command.ts';
 import { doctorCommand } from './doctor.ts';
 import { execCommand } from './exec.ts';
 import { ExitCode, exitCodeOf } from './exit-code.ts';
+import { forkCommand } from './fork.ts';
 import { hostCommand } from './host.ts';
 import { imagesCommand } from './images.ts';
 import { killCommand } from './kill.ts';
@@ -68,6 +69,7 @@ export function program(afterDashes: readonly string[] | undefined): CommandUnkn
     pauseCommand(),
     resumeCommand(),
     resetCommand(),
+    forkCommand(),
     rmCommand(),
     imagesCommand(),
     snapshotCommand(),

@@ -5,7 +5,7 @@ export { Hart } from './hart/hart.ts';
 export type { HotPage } from './hart/hot-pages.ts';
 export type { HartProfile } from './hart/profile.ts';
 export { PROFILE_CALLS, PROFILE_EXITS } from './hart/profile-counts.ts';
-export { HartState } from './hart/state.ts';
+export { HartState, type SavedHart } from './hart/state.ts';
 export { DECODE_CACHE_BYTES, HartThread } from './hart/thread.ts';
 export { RegionLibrary } from './translator/library.ts';
 export type { RegionRequest, TranslatedRegion, TranslationService } from './translator/service.ts';

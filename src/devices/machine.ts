@@ -1,5 +1,5 @@
 /**
- * All devices of one machine, at QEMU virt's addresses (src/layout/machine.ts): interrupt controller, serial port, clock and
+ * All devices of one machine, at QEMU virt's addresses (src/layout/machine.ts): interrupt controller, serial port, clock, generation id and
  * the virtio slots: 0 console, 1 entropy, 2 balloon, 3… disks.
  *
  * Everything here runs on the machine's own vCPU thread; nothing blocks and nothing is asynchronous.
@@ -10,6 +10,7 @@ import type { MmioBus } from '../cpu/guest-pages.ts';
 import * as layout from '../layout/machine.ts';
 import { Bus } from './bus.ts';
 import type { Device, DeviceState } from './device.ts';
+import { Generation } from './generation/device.ts';
 import type { GuestAccess } from './guest-access.ts';
 import { Outbox } from './outbox.ts';
 import { Plic } from './plic/device.ts';
@@ -43,8 +44,12 @@ export interface MachineDevices {
   readonly console: ConsoleDevice;
   readonly balloon: BalloonDevice;
   readonly outbox: Outbox;
-  /** Disk requests that are at the I/O thread; they hold guest pages. */
+  /** Tells the guest that it is a copy. */
+  readonly generation: Generation;
+  /** Disk requests that were taken from the guest and are not answered; they hold guest pages. */
   readonly requestsInFlight: number;
+  /** True: disks answer what they have taken, and take nothing more. False: they go on. */
+  quiesce(quiet: boolean): void;
   /** Wall-clock milliseconds of the next alarm, or Infinity. */
   readonly nextAlarmMs: number;
   /** Retries and completions, between slices. True when something was done: call again before sleeping. */
@@ -78,6 +83,7 @@ class Machine implements MachineDevices {
   readonly uart: Uart;
   readonly console: ConsoleDevice;
   readonly balloon: BalloonDevice;
+  readonly generation: Generation;
   readonly #plic: Plic;
   readonly #rtc: Rtc;
   readonly #disks: BlockDevice[];
@@ -88,18 +94,24 @@ class Machine implements MachineDevices {
     this.#plic = new Plic(config.setExternalInterrupt);
     this.uart = new Uart(this.#plic.line(layout.UART_IRQ), { onOutput: config.onUartOutput, onInputWanted: () => {} });
     this.#rtc = new Rtc(this.#plic.line(layout.RTC_IRQ), config.wallClockMs ?? Date.now);
+    this.generation = new Generation(this.#plic.line(layout.GENERATION_IRQ));
     this.console = new ConsoleDevice(config.console, this.outbox);
     this.balloon = new BalloonDevice(config.memory);
     this.#disks = config.disks.map((backend, index) => new BlockDevice(`disk${index}`, backend, config.memory, this.outbox));
     this.#attach(layout.PLIC_BASE, layout.PLIC_SIZE, this.#plic);
     this.#attach(layout.UART_BASE, layout.UART_SIZE, this.uart);
     this.#attach(layout.RTC_BASE, layout.RTC_SIZE, this.#rtc);
+    this.#attach(layout.GENERATION_BASE, layout.GENERATION_SIZE, this.generation);
     const slots: VirtioDevice[] = [this.console, new RngDevice(), this.balloon, ...this.#disks];
     for (let slot = 0; slot < layout.VIRTIO_COUNT; slot++) this.#fillSlot(slot, slots[slot], config.memory);
   }
 
   get requestsInFlight(): number {
     return this.#disks.reduce((count, disk) => count + disk.requestsInFlight, 0);
+  }
+
+  quiesce(quiet: boolean): void {
+    for (const disk of this.#disks) disk.quiesce(quiet);
   }
 
   get nextAlarmMs(): number {

@@ -254,3 +254,56 @@ test('an image that is no whole number of sectors is refused', async () => {
   await using pool = await openTestPool();
   expect(() => guest(pool, pattern(1000), false)).toThrow(/multiple of 512/);
 });
+
+test('a sealed layer stays as it was, under new ones that both sides write', async () => {
+  await using pool = await openTestPool();
+  const content = pattern(8 * 4096);
+  const one = guest(pool, content, true);
+  expect(one.disk.seal(createLayer(pool.directory, content.length))).toBe(false);
+  pool.ram.at(one.data, 8192).fill(1);
+  expect(await one.transfer(OUT, 8, one.data, 8192)).toBe(0);
+  expect(one.disk.seal(createLayer(pool.directory, content.length))).toBe(true);
+  const expected = content.slice();
+  expected.fill(1, 4096, 3 * 4096);
+
+  // A fork of it, whose parent then writes a part of a sealed page, and a page of the image.
+  const image = pool.images.open(pool.file('fork', content), 0);
+  const layer = createLayer(pool.directory, content.length);
+  const fork = new Disk({ cache: pool.caches[0], image, layer, below: [one.layer] });
+  pool.ram.at(one.data, 512).fill(2);
+  expect(await one.transfer(OUT, 9, one.data, 512)).toBe(0);
+  expect(await one.transfer(OUT, 32, one.data, 512)).toBe(0);
+  expect(await one.transfer(IN, 0, one.data, content.length)).toBe(0);
+  const written = expected.slice();
+  written.fill(2, 9 * 512, 10 * 512).fill(2, 32 * 512, 33 * 512);
+  expect(pool.ram.at(one.data, content.length)).toEqual(written);
+
+  const frame = pool.ram.at(one.data, 2 * 4096);
+  let read: boolean | undefined;
+  fork.read(4096, [frame.subarray(0, 4096), frame.subarray(4096)], (ok) => {
+    read = ok;
+  });
+  await pool.until(() => {
+    fork.poll();
+    return read !== undefined;
+  });
+  expect(read).toBe(true);
+  expect(frame).toEqual(expected.slice(4096, 3 * 4096));
+  expect([fork.inImage(0), fork.inImage(1), fork.inImage(3)]).toEqual([true, false, true]);
+});
+
+test('a disk that is to be quiet answers what it has taken, and takes the rest later', async () => {
+  await using pool = await openTestPool();
+  const content = pattern(4 * 4096);
+  const { device, driver, begin, finish, data } = guest(pool, content, true);
+  begin(IN, 0, data, 4096);
+  device.quiesce(true);
+  expect(await finish()).toBe(0);
+  expect(device.requestsInFlight).toBe(0);
+  begin(IN, 8, data, 4096);
+  driver.transport.poll();
+  expect(device.requestsInFlight).toBe(0);
+  device.quiesce(false);
+  expect(await finish()).toBe(0);
+  expect(pool.ram.at(data, 4096)).toEqual(content.subarray(4096, 8192));
+});

@@ -1,23 +1,28 @@
 /**
- * One machine's disk: an image below, and a writable layer on top, or none. A page is the layer's if it has it, else the image's.
+ * One machine's disk: an image below, then sealed layers of its ancestors, and a writable layer on top, or none. A page is that of the highest layer
+ * that has it, else the image's.
  *
  * Lives on the machine's vCPU thread. Which bytes go where is decided here; the order of overlapping requests is kept by the
  * device, which begins a request only when no earlier one touches its pages.
  */
 import { ShoalError } from '../base/errors.ts';
+import { PAGE_SIZE } from '../base/numbers.ts';
 import type { BlockBackend } from '../devices/virtio/block/backend.ts';
 import { KIND_FLUSH, KIND_READ } from './io/channel.ts';
 import type { IoOperation } from './io/client.ts';
-import { Layer, type LayerFile } from './layer.ts';
+import { Layer, type SealedLayer } from './layer.ts';
 import { batches, LayerWrite } from './layer-write.ts';
 import type { PageCache } from './page-cache.ts';
+import { SealedPages } from './sealed-pages.ts';
 import type { SharedImage } from './shared-image.ts';
 
 export interface DiskOptions {
   readonly cache: PageCache;
   readonly image: SharedImage;
   /** Without a layer the disk is read-only. */
-  readonly layer?: LayerFile;
+  readonly layer?: SealedLayer;
+  /** Sealed layers below it, the newest first. */
+  readonly below?: readonly SealedLayer[];
 }
 
 export class Disk implements BlockBackend {
@@ -26,7 +31,9 @@ export class Disk implements BlockBackend {
   readonly id: string;
   readonly #cache: PageCache;
   readonly #image: SharedImage;
-  readonly #layer: Layer | undefined;
+  #layer: Layer | undefined;
+  #below: readonly Layer[];
+  readonly #sealed: SealedPages;
   #writes: LayerWrite[] = [];
   #inFlight = 0;
   /** Something came that a request waits for. */
@@ -36,7 +43,7 @@ export class Disk implements BlockBackend {
   };
 
   /** @throws ShoalError `bad-disk` for an image that is no whole number of sectors */
-  constructor({ cache, image, layer }: DiskOptions) {
+  constructor({ cache, image, layer, below = [] }: DiskOptions) {
     if (image.bytes % 512 !== 0) {
       throw new ShoalError(
         'bad-disk',
@@ -46,16 +53,35 @@ export class Disk implements BlockBackend {
     this.#cache = cache;
     this.#image = image;
     this.#layer = layer && new Layer(layer);
+    this.#below = below.map((sealed) => new Layer(sealed));
+    this.#sealed = new SealedPages(cache, image.domain, this.#arrived);
     this.bytes = image.bytes;
     this.readOnly = layer === undefined;
     this.id = `shoal-${image.id}`;
   }
 
   inImage(page: number): boolean {
-    return this.#layer === undefined || !this.#layer.has(page);
+    return this.#layerOf(page) === undefined;
+  }
+
+  /**
+   * The layer is sealed, and `next`, which is empty, is on top from here on. False: nothing was written to it, so it goes on as it is. Nothing is in
+   * flight.
+   */
+  seal(next: SealedLayer): boolean {
+    if (this.#layer === undefined || this.#layer.isEmpty) return false;
+    this.#below = [this.#layer, ...this.#below];
+    this.#layer = new Layer(next);
+    return true;
+  }
+
+  #layerOf(page: number): Layer | undefined {
+    return this.#layer?.has(page) ? this.#layer : this.#below.find((layer) => layer.has(page));
   }
 
   acquire(page: number): number {
+    const sealed = this.#below.find((layer) => layer.has(page));
+    if (sealed !== undefined) return this.#sealed.acquire(sealed.file, page);
     return this.#cache.acquire(this.#image, page, this.#arrived);
   }
 
@@ -78,9 +104,9 @@ export class Disk implements BlockBackend {
       allOk &&= ok;
       if (--left === 0) done(allOk);
     };
-    const parts = [...batches(segments, offset)];
+    const parts = [...this.#runs(segments, offset)];
     left = parts.length;
-    for (const part of parts) this.#io(KIND_READ, part.offset, part.segments, finish);
+    for (const part of parts) this.#io(KIND_READ, part.file, part.offset, part.segments, finish);
   }
 
   write(offset: number, segments: readonly Uint8Array[], done: (ok: boolean) => void): void {
@@ -97,11 +123,15 @@ export class Disk implements BlockBackend {
 
   flush(done: (ok: boolean) => void): void {
     if (this.#layer === undefined) done(true);
-    else this.#io(KIND_FLUSH, 0, [], done);
+    else this.#io(KIND_FLUSH, this.#layer.file, 0, [], done);
   }
 
   poll(): boolean {
     this.#cache.poll();
+    if (this.#sealed.starving) {
+      this.#cache.io.ringLater();
+      this.#progress = true;
+    }
     if (!this.#progress) return false;
     this.#progress = false;
     this.#advanceWrites();
@@ -112,6 +142,7 @@ export class Disk implements BlockBackend {
     // What still waits for pages from below would wait for memory too: it is given up.
     for (const write of this.#writes) write.abandon();
     this.#writes = [];
+    this.#sealed.clear();
     return this.#cache.io.drain(() => this.#inFlight === 0, timeoutMs);
   }
 
@@ -121,8 +152,28 @@ export class Disk implements BlockBackend {
     this.#cache.submit();
   }
 
-  #io(kind: IoOperation['kind'], offset: number, segments: readonly Uint8Array[], done: (ok: boolean) => void): void {
-    const file = (this.#layer as Layer).file;
+  /** Reads of one file each. A segment lies in one page of the disk. */
+  *#runs(segments: readonly Uint8Array[], offset: number): Generator<{ file: number; offset: number; segments: Uint8Array[] }> {
+    let at = offset;
+    for (let i = 0; i < segments.length; ) {
+      const layer = this.#layerOf(Math.floor(at / PAGE_SIZE)) as Layer;
+      const start = at;
+      const run: Uint8Array[] = [];
+      do {
+        run.push(segments[i]);
+        at += segments[i++].length;
+      } while (i < segments.length && this.#layerOf(Math.floor(at / PAGE_SIZE)) === layer);
+      for (const part of batches(run, start)) yield { file: layer.file, ...part };
+    }
+  }
+
+  #io(
+    kind: IoOperation['kind'],
+    file: number,
+    offset: number,
+    segments: readonly Uint8Array[],
+    done: (ok: boolean) => void,
+  ): void {
     this.#inFlight++;
     this.#cache.io.submit({
       kind,

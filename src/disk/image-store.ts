@@ -56,6 +56,12 @@ export class ImageStore {
     return image;
   }
 
+  /** One more user of an open image. */
+  share(image: SharedImage): void {
+    const entry = this.#byId.get(image.id);
+    if (entry) entry.users++;
+  }
+
   /** Those that are open. */
   all(): readonly SharedImage[] {
     return [...this.#byId.values()].map(({ image }) => image);

@@ -4,6 +4,6 @@ export { ImageStore } from './image-store.ts';
 export { type IoChannel, KIND_READ } from './io/channel.ts';
 export { IoClient } from './io/client.ts';
 export { IoThread } from './io/thread.ts';
-export { createLayer, type LayerFile } from './layer.ts';
+export { createLayer, type LayerFile, type SealedLayer } from './layer.ts';
 export { PageCache } from './page-cache.ts';
 export { imagePageCount, pageOfNumber, releaseUnmapped, replaceFrame, type SharedImage, takeUnmapped } from './shared-image.ts';

@@ -1,5 +1,6 @@
 /**
- * The writable layer of one machine's disk: a sparse file of the disk's size, and a bitmap of the 4 KiB pages that are in it.
+ * The writable layer of one machine's disk: a sparse file of the disk's size, and a bitmap of the 4 KiB pages that are in it. When the machine is
+ * forked, its layer is sealed: it does not change any more, and both have it below a new one of their own.
  *
  * A page in the layer is there in full. The file has no name any more, so it goes with the machine whatever happens; nothing
  * here is for keeping.
@@ -10,20 +11,32 @@ import { join } from 'node:path';
 import { ShoalError } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 
-/** The file, as it is handed from the main thread to the vCPU thread. `close` works where it was made. */
+/** The file and its bitmap, as they are handed from the main thread to vCPU threads. `share` and `close` work where it was made. */
 export class LayerFile {
   readonly file: number;
   readonly bytes: number;
+  readonly present: SharedArrayBuffer;
+  #users = 1;
 
   constructor(file: number, bytes: number) {
     this.file = file;
     this.bytes = bytes;
+    this.present = new SharedArrayBuffer(Math.ceil(bytes / PAGE_SIZE / 8));
+  }
+
+  /** One more machine has it, and closes it one day. */
+  share(): this {
+    this.#users++;
+    return this;
   }
 
   close(): void {
-    closeSync(this.file);
+    if (--this.#users === 0) closeSync(this.file);
   }
 }
+
+/** What reads need of a layer. */
+export type SealedLayer = Pick<LayerFile, 'file' | 'present'>;
 
 /** Makes an empty layer for a disk of `bytes` bytes. @throws ShoalError `no-space` */
 export function createLayer(directory: string, bytes: number): LayerFile {
@@ -42,10 +55,12 @@ export function createLayer(directory: string, bytes: number): LayerFile {
 export class Layer {
   readonly file: number;
   readonly #present: Uint8Array;
+  /** Nothing was written through this object. */
+  isEmpty = true;
 
-  constructor(layer: Pick<LayerFile, 'file' | 'bytes'>) {
-    this.file = layer.file;
-    this.#present = new Uint8Array(Math.ceil(layer.bytes / PAGE_SIZE / 8));
+  constructor({ file, present }: SealedLayer) {
+    this.file = file;
+    this.#present = new Uint8Array(present);
   }
 
   has(page: number): boolean {
@@ -54,6 +69,7 @@ export class Layer {
 
   /** The pages `first` … `end` − 1 are in the file now, in full. */
   add(first: number, end: number): void {
+    this.isEmpty = false;
     for (let page = first; page < end; page++) this.#present[page >>> 3] |= 1 << (page & 7);
   }
 }

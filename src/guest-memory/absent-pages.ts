@@ -10,7 +10,20 @@ import { waitForTableSteps } from '../host-memory/waiters.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { frameInHandSteps, trimSteps } from './handy-frames.ts';
 import { gainFrame, loseContentSteps, setEntry, stamp } from './page-change.ts';
-import { ABSENT, ALIASED, FRAME_MASK, frameOf, PRIVATE, REQUESTED, ROM, SHARED, stateOf, YOUNG, ZERO } from './page-entry.ts';
+import {
+  ABSENT,
+  ALIASED,
+  FRAME_MASK,
+  frameOf,
+  MUST_WAIT,
+  PRIVATE,
+  REQUESTED,
+  ROM,
+  SHARED,
+  stateOf,
+  YOUNG,
+  ZERO,
+} from './page-entry.ts';
 import { ownEntrySteps } from './page-table.ts';
 
 /** Where absent pages come from. Calls come on the VM's thread and must not block. */
@@ -21,6 +34,11 @@ export interface PageSource {
   serves(handle: number): boolean;
   /** The content is not needed any more; a request under way may be dropped. */
   forget(guestFrame: number, handle: number): void;
+  /** The page is not wanted any more and stays absent: it is asked for anew when it is touched. */
+  cancel(guestFrame: number): void;
+  /** What has this handle is needed once more than before (a leaf that forks shared was copied), or once less. Whoever calls has one such need. */
+  retain(handle: number): void;
+  release(handle: number): void;
 }
 
 /**
@@ -42,6 +60,14 @@ export function* setAbsentSteps(guest: GuestMemory, page: number, handle: number
 export function* becomeAbsentSteps(guest: GuestMemory, page: number, at: number, handle: number): Steps<void> {
   yield* loseContentSteps(guest, page, at, ABSENT | (handle & FRAME_MASK), false);
   yield* trimSteps(guest);
+}
+
+/** An absent page was touched: its source is asked for it, in a leaf of the VM's own. MUST_WAIT. */
+export function* wantAbsentSteps(guest: GuestMemory, page: number): Steps<number> {
+  const at = yield* ownEntrySteps(guest, page);
+  if (at === 0) yield* waitForTableSteps(guest.host, guest.vm);
+  else guest.requestAbsent(page, at);
+  return MUST_WAIT;
 }
 
 /** What becomes of a page that is brought. 'stale': it is not absent under this handle any more, so what was brought is nobody's. */

@@ -5,7 +5,7 @@ import type { PageSource } from './absent-pages.ts';
 import { Auditor, audit } from './audit.ts';
 import { balloonSteps, pagesOfList } from './balloon.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
+import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, silentSource, smallPool } from './test-guest.ts';
 
 const bytesOf = (count: number, value = 1) => new Uint8Array(count).fill(value);
 const pages = (...guestFrames: number[]) => Uint32Array.from(guestFrames);
@@ -223,8 +223,7 @@ describe('holds', () => {
 
   it('M32: a held page is not replaced or parked', () => {
     const host = smallPool();
-    const source: PageSource = { request() {}, serves: () => true, forget() {} };
-    const guest = guestOf(host, { source });
+    const guest = guestOf(host, { source: silentSource });
     const hold = held(guest, { address: RAM, length: 4, write: false });
     const [frame] = host.allocateShared(0, 1) ?? [];
     expect(guest.mapShared(RAM, frame)).toBe(false);
@@ -286,8 +285,8 @@ describe('absent pages', () => {
     const asked: [number, number][] = [];
     const forgotten: number[] = [];
     const source: PageSource = {
+      ...silentSource,
       request: (gfn, handle) => asked.push([gfn, handle]),
-      serves: () => true,
       forget: (_, handle) => forgotten.push(handle),
     };
     const host = smallPool();

@@ -7,7 +7,7 @@ import { expect, it } from 'vitest';
 import type { Hold } from '../devices/guest-access.ts';
 import { FILE_DOMAIN, type HostMemory } from '../host-memory/index.ts';
 import { Auditor } from './audit.ts';
-import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
+import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, silentSource, smallPool } from './test-guest.ts';
 
 const PAGES = 24;
 const FILE_PAGES = 4;
@@ -28,7 +28,7 @@ class Subject {
   }
 
   #boot(): GrantBook {
-    const source = { request: () => {}, serves: () => true, forget: (gfn: number) => this.absent.delete(gfn - RAM_PAGE) };
+    const source = { ...silentSource, forget: (gfn: number) => this.absent.delete(gfn - RAM_PAGE) };
     return new GrantBook(guestOf(this.host, { pages: 1024, domain: this.domain, source }));
   }
 

@@ -17,7 +17,15 @@ import type { HostMemory } from '../host-memory/host-memory.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { VM_DOMAIN, VM_EPOCH, VM_HANDY, VM_ROOT, VM_TICKET, VM_WAITS_FOR, WAITS_FOR_TABLE } from '../host-memory/tables.ts';
 import type { VmAccount } from '../vm/types.ts';
-import { type BringResult, bringSharedSteps, bringSteps, type Fill, type PageSource, setAbsentSteps } from './absent-pages.ts';
+import {
+  type BringResult,
+  bringSharedSteps,
+  bringSteps,
+  type Fill,
+  type PageSource,
+  setAbsentSteps,
+  wantAbsentSteps,
+} from './absent-pages.ts';
 import { type AccessResult, readBytes, readNumber, writeBytesSteps } from './access.ts';
 import { balloonSteps, deflateSteps, discardSteps, pagesOfList, wholePages } from './balloon.ts';
 import { giveAllBackSteps } from './handy-frames.ts';
@@ -28,7 +36,6 @@ import {
   ALIASED,
   ENTRY_STAMP,
   frameOf,
-  MUST_WAIT,
   NOT_RAM,
   PRIVATE,
   REQUESTED,
@@ -43,7 +50,7 @@ import { addRomSteps, mapFileBackedSteps, mapSharedSteps } from './shared-pages.
 import { advanceEpochSteps } from './write-clock.ts';
 import { secureForWriteSteps } from './write-fault.ts';
 
-/** `quickWrite`: the write-fault path must decide. */
+/** `quickRead`, `quickWrite`: the page is absent, or the write-fault path must decide. */
 const SLOW = -3;
 
 export interface GuestMemoryOptions {
@@ -69,7 +76,7 @@ export class GuestMemory implements GuestPages, GuestAccess {
   readonly holds = new HoldTable();
   tlb: TlbControl | null = null;
   /** The current epoch of the write clock, as in the VM's entry. */
-  epoch = 1;
+  epoch: number;
   /** Power-off has begun: nothing is held or mapped any more. */
   dying = false;
   dead = false;
@@ -79,7 +86,13 @@ export class GuestMemory implements GuestPages, GuestAccess {
   #retries: (() => void)[] = [];
   readonly #halfwords: Uint16Array;
 
-  constructor(host: HostMemory, vm: VmIndex, ranges: RamRanges, options: Pick<GuestMemoryOptions, 'source'>) {
+  /** `epoch`: that of the VM, which has lived before. */
+  constructor(
+    host: HostMemory,
+    vm: VmIndex,
+    ranges: RamRanges,
+    options: Pick<GuestMemoryOptions, 'source'> & { readonly epoch?: number },
+  ) {
     this.host = host;
     this.vm = vm;
     this.words = host.words;
@@ -89,6 +102,7 @@ export class GuestMemory implements GuestPages, GuestAccess {
     this.ranges = ranges;
     this.domain = this.words[this.account + VM_DOMAIN];
     this.source = options.source ?? null;
+    this.epoch = options.epoch ?? 1;
     Atomics.store(this.words, this.account + VM_EPOCH, this.epoch);
   }
 
@@ -118,6 +132,17 @@ export class GuestMemory implements GuestPages, GuestAccess {
   }
 
   frameForRead(guestFrame: number): number {
+    const frame = this.quickRead(guestFrame);
+    return frame === SLOW ? this.host.run(wantAbsentSteps(this, this.ranges.pageOf(guestFrame))) : frame;
+  }
+
+  *frameForReadSteps(guestFrame: number): Steps<number> {
+    const frame = this.quickRead(guestFrame);
+    return frame === SLOW ? yield* wantAbsentSteps(this, this.ranges.pageOf(guestFrame)) : frame;
+  }
+
+  /** A read of a page that is there, which has nothing to stop at. SLOW when it is absent. */
+  quickRead(guestFrame: number): number {
     const page = this.ranges.pageOf(guestFrame);
     if (page < 0) return NOT_RAM;
     const at = entryOf(this, page);
@@ -127,10 +152,7 @@ export class GuestMemory implements GuestPages, GuestAccess {
     }
     const entry = this.words[at];
     const state = entry & STATE_MASK;
-    if (state === ABSENT) {
-      this.requestAbsent(page, at);
-      return MUST_WAIT;
-    }
+    if (state === ABSENT) return SLOW;
     // In a leaf that forks share, every page that is not private counts as granted, so nothing is recorded there.
     const granted = state === PRIVATE ? YOUNG : state === SHARED ? ALIASED | YOUNG : ALIASED;
     if ((entry & granted) !== granted && !inSharedLeaf(this, page)) Atomics.store(this.words, at, entry | granted);
@@ -162,7 +184,14 @@ export class GuestMemory implements GuestPages, GuestAccess {
   }
 
   frameForFetch(guestFrame: number): number {
-    const frame = this.frameForRead(guestFrame);
+    return this.#markFetched(this.frameForRead(guestFrame));
+  }
+
+  *frameForFetchSteps(guestFrame: number): Steps<number> {
+    return this.#markFetched(yield* this.frameForReadSteps(guestFrame));
+  }
+
+  #markFetched(frame: number): number {
     if (frame < 0 || frame === this.host.map.zeroFrame || holdsCode(this.host, frame)) return frame;
     markCode(this.host, frame);
     this.tlb?.dropFrameWrites(frame);
@@ -333,13 +362,20 @@ export class GuestMemory implements GuestPages, GuestAccess {
 
   // For the modules of this folder.
 
-  /** Asks the source for an absent page, once. */
+  /** Asks the source for an absent page, once. Its leaf is this VM's own. */
   requestAbsent(page: number, at: number): void {
     const entry = this.words[at];
     if ((entry & REQUESTED) !== 0) return;
     Atomics.store(this.words, at, entry | REQUESTED);
     this.#absentWanted++;
     this.source?.request(this.ranges.gfnOf(page), frameOf(entry));
+  }
+
+  /** An absent page that was asked for is not wanted now. */
+  cancelRequest(page: number, at: number): void {
+    this.words[at] &= ~REQUESTED;
+    this.#absentWanted--;
+    this.source?.cancel(this.ranges.gfnOf(page));
   }
 
   forgetAbsent(page: number, handle: number, requested: boolean): void {

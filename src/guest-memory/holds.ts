@@ -65,7 +65,7 @@ function* holdPagesSteps(guest: GuestMemory, range: DmaRange, held: HeldPage[]):
     const page = guest.ranges.pageOf(gfn);
     if (page < 0 || held.length === HOLD_PAGES_MAX) return 'fault';
     yield 'hold:page';
-    let frame = range.write ? yield* secureForWriteSteps(guest, page) : guest.frameForRead(gfn);
+    let frame = range.write ? yield* secureForWriteSteps(guest, page) : yield* guest.frameForReadSteps(gfn);
     if (frame === MUST_WAIT) return 'wait';
     if (frame < 0) return 'fault';
     const at = range.write ? 0 : entryOf(guest, page);

@@ -4,7 +4,7 @@ import { TABLES_IN_USE } from '../host-memory/tables.ts';
 import { countPages, findHolders, type InTurns, inspectPage, isAlive } from './inspect.ts';
 import { entryOf, slotOf } from './page-table.ts';
 import { shareLeaf } from './shared-leaf.ts';
-import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
+import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, silentSource, smallPool } from './test-guest.ts';
 
 function finish<Result>(steps: InTurns<Result>): Result {
   for (;;) {
@@ -18,7 +18,7 @@ const none = { zero: 0, private: 0, shared: 0, ballooned: 0, absent: 0, rom: 0 }
 describe('a map', () => {
   it('counts every page once, by state, in cells of any size', () => {
     const host = smallPool();
-    const guest = guestOf(host, { pages: 1500, source: { request: () => {}, forget: () => {}, serves: () => true } });
+    const guest = guestOf(host, { pages: 1500, source: silentSource });
     for (const page of [0, 1, 2, 600]) guest.write(RAM + page * PAGE, new Uint8Array(8).fill(7));
     guest.balloon(Uint32Array.of(RAM_PAGE + 3));
     guest.setAbsent(RAM_PAGE + 2, 5);
@@ -106,7 +106,7 @@ describe('one page', () => {
 
   it('sees absent pages by their handle, and a machine that is gone as not alive', () => {
     const host = smallPool();
-    const guest = guestOf(host, { source: { request: () => {}, forget: () => {}, serves: () => true } });
+    const guest = guestOf(host, { source: silentSource });
     guest.write(RAM, new Uint8Array(8).fill(1));
     guest.setAbsent(RAM_PAGE, 0x80_0007);
     expect(inspectPage(host, guest.vm, 0)).toMatchObject({ state: 'absent', handle: 0x80_0007, frame: null });

@@ -12,7 +12,7 @@ import { reclaimZeroAtOnce, shareFirstAtOnce, shareFurtherAtOnce } from './nomin
 import { ENTRY_STAMP, ENTRY_WORDS, frameOf, identityOf, SHARED, stateOf, ZERO } from './page-entry.ts';
 import { entryOf } from './page-table.ts';
 import { shareLeaf } from './shared-leaf.ts';
-import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
+import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, silentSource, smallPool } from './test-guest.ts';
 
 const PAGES = 8;
 const TARGETS = 4;
@@ -42,7 +42,7 @@ class Place {
   constructor() {
     const randomBelow = (limit: number) => (this.#random = (this.#random * 75 + 74) % 65_537) % limit;
     this.host = smallPool({ handyBatch: 2, platform: { ...simulatedPlatform, randomBelow } });
-    this.guest = guestOf(this.host, { source: { request: () => {}, forget: () => {}, serves: () => true } });
+    this.guest = guestOf(this.host, { source: silentSource });
     this.tlb = new GrantBook(this.guest);
     this.fork = new GrantBook(guestOf(this.host));
     this.fork.store(RAM_PAGE + 1024, 1);

@@ -4,7 +4,6 @@ import { domainOfFrame } from '../host-memory/chunk-set.ts';
 import type { HostMemory } from '../host-memory/index.ts';
 import { FILE_DOMAIN } from '../host-memory/index.ts';
 import type { Steps } from '../host-memory/steps.ts';
-import type { PageSource } from './absent-pages.ts';
 import { Auditor } from './audit.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import {
@@ -19,10 +18,10 @@ import {
 import { ABSENT, BALLOONED, ENTRY_STAMP, frameOf, identityOf, PRIVATE, SHARED, stateOf, YOUNG, ZERO } from './page-entry.ts';
 import { entryOf } from './page-table.ts';
 import { shareLeaf } from './shared-leaf.ts';
-import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, smallPool } from './test-guest.ts';
+import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, silentSource, smallPool } from './test-guest.ts';
 import { unstampedMoves } from './write-clock.ts';
 
-const source: PageSource = { request: () => {}, forget: () => {}, serves: () => true };
+const source = silentSource;
 
 /** A page as the worker sees it now. */
 function seen(guest: GuestMemory, page: number): Nominated {

@@ -32,7 +32,7 @@ import { ABSENT, ALIASED, BALLOONED, ENTRY_STAMP, frameOf, PRIVATE, REQUESTED, S
 const SURPLUS_MAX = 4096;
 
 /** The counter of the account that counts pages of this state; -1 for `Zero`, which is what is left of the promise. */
-export function counterOf(state: number): number {
+function counterOf(state: number): number {
   switch (state) {
     case PRIVATE:
       return VM_PRIVATE;

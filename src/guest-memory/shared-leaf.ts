@@ -1,18 +1,39 @@
 /**
  * Leaves that forks share: immutable, counted, and given up for a leaf of one's own before anything in them changes.
  *
- * References to the frames of a shared leaf count the leaf, not its sharers, so forking a leaf is one addition and un-sharing it is 512 of them.
+ * References to the frames of a shared leaf, and to what its absent pages are kept under, count the leaf, not its sharers. So forking a leaf
+ * is one addition, and un-sharing it is 512 of them. Nothing in it is asked for: who wants an absent page of it un-shares it first.
  */
 import { chunkOfFrame } from '../host-memory/chunk-set.ts';
-import { becomeShared, retainSteps } from '../host-memory/frame-table.ts';
+import {
+  FRAME_OWNER,
+  FRAME_PAGE,
+  FRAME_SHARED,
+  frameGeneration,
+  frameWord,
+  HOLDS_CODE,
+  NO_PAGE,
+} from '../host-memory/frame-entry.ts';
+import { frameEntry, retainSteps } from '../host-memory/frame-table.ts';
 import { retireTablePagesSteps } from '../host-memory/readers.ts';
 import { releaseManySteps } from '../host-memory/shared-frames.ts';
 import type { Steps } from '../host-memory/steps.ts';
 import { allocateTablePageSteps, freeTablePagesSteps, tablePageWord } from '../host-memory/table-pages.ts';
-import { VM_CHARGED, VM_TABLES } from '../host-memory/tables.ts';
+import { SHARED_FRAMES, VM_ABSENT, VM_BALLOONED, VM_CHARGED, VM_PRIVATE, VM_SHARED, VM_TABLES } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { counterOf, setEntry } from './page-change.ts';
-import { ALIASED, ENTRY_WORDS, frameOf, LEAF_PAGES, PRIVATE, SHARED, stateOf, YOUNG } from './page-entry.ts';
+import {
+  ABSENT,
+  ALIASED,
+  BALLOONED,
+  ENTRY_WORDS,
+  frameOf,
+  LEAF_PAGES,
+  PRIVATE,
+  REQUESTED,
+  SHARED,
+  stateOf,
+  YOUNG,
+} from './page-entry.ts';
 import { SHARED_LEAF, slotOf, TABLE_PAGE } from './page-table.ts';
 
 const LEAF_WORDS = LEAF_PAGES * ENTRY_WORDS;
@@ -50,6 +71,8 @@ export function* unshareLeafSteps(guest: GuestMemory, slot: number): Steps<boole
       words[fresh * 1024 + i] = granted(entry);
       words[fresh * 1024 + i + 1] = words[old * 1024 + i + 1];
     }
+    for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS)
+      if (stateOf(words[old * 1024 + i]) === ABSENT) guest.source?.retain(frameOf(words[old * 1024 + i]));
     complete = true;
   } finally {
     for (const frame of retained) host.inHands.splice(host.inHands.indexOf(frame), 1);
@@ -78,46 +101,78 @@ export function* dropLeafSteps(guest: GuestMemory): Steps<void> {
   for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS) {
     const entry = words[leaf * 1024 + i];
     if (stateOf(entry) === SHARED) frames.push(frameOf(entry));
+    else if (stateOf(entry) === ABSENT) guest.source?.release(frameOf(entry));
   }
   yield* releaseManySteps(host, frames);
   yield* retireTablePagesSteps(host, [leaf]);
 }
 
 /**
- * Makes the child share the parent's leaf: its private frames become shared ones with one reference, the leaf's. Both owners' threads
- * are this one, and the parent has dropped its write grants. For forks.
+ * Makes the child share the parent's leaf: its private frames become shared ones with one reference, the leaf's. The child is nobody's yet, the
+ * parent has dropped its write grants, and none of the leaf's pages is held. For forks.
  */
 export function shareLeaf(parent: GuestMemory, child: GuestMemory, page: number): void {
   const { host, words } = parent;
   const from = slotOf(parent, page);
   const to = slotOf(child, page);
   const leaf = words[from] & TABLE_PAGE;
-  if (words[from] >= 0) freezeLeaf(parent, leaf);
+  if (words[from] >= 0) freezeLeaf(parent, leaf, page - (page % LEAF_PAGES));
   Atomics.add(words, tablePageWord(host, leaf), 1);
   Atomics.store(words, from, leaf | SHARED_LEAF);
   Atomics.store(words, to, leaf | SHARED_LEAF);
   countLeaf(child, leaf, 1);
 }
 
-/** All private frames of a leaf become shared ones with one reference, the leaf's. */
-function freezeLeaf(guest: GuestMemory, leaf: number): void {
+/**
+ * All private frames of a leaf become shared ones with one reference, the leaf's; nothing is asked for any more. A fork's pause is made of
+ * this, so counts are kept for many pages at once, and one fence is for all.
+ */
+function freezeLeaf(guest: GuestMemory, leaf: number, firstPage: number): void {
   const { host, words, account } = guest;
-  for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS) {
-    const at = leaf * 1024 + i;
-    if (stateOf(words[at]) !== PRIVATE) continue;
-    const frame = frameOf(words[at]);
-    becomeShared(host, frame, 1);
-    Atomics.sub(host.owned, guest.vm * host.map.chunkCount + chunkOfFrame(host, frame), 1);
-    Atomics.sub(words, account + VM_CHARGED, 1);
-    setEntry(guest, at, SHARED | ALIASED | frame);
+  const ownedAt = guest.vm * host.map.chunkCount;
+  let frozen = 0;
+  let chunk = -1;
+  let ofChunk = 0;
+  for (let i = 0; i < LEAF_PAGES; i++) {
+    const at = leaf * 1024 + i * ENTRY_WORDS;
+    const entry = words[at];
+    if (stateOf(entry) === ABSENT && (entry & REQUESTED) !== 0) guest.cancelRequest(firstPage + i, at);
+    if (stateOf(entry) !== PRIVATE) continue;
+    const frame = frameOf(entry);
+    const frameAt = frameEntry(host, frame);
+    words[frameAt + FRAME_OWNER] &= HOLDS_CODE;
+    words[frameAt + FRAME_PAGE] = NO_PAGE;
+    words[frameAt] = frameWord(FRAME_SHARED, frameGeneration(words[frameAt]) + 1, 1);
+    words[at] = SHARED | ALIASED | frame;
+    frozen++;
+    if (chunkOfFrame(host, frame) !== chunk) {
+      if (ofChunk > 0) Atomics.sub(host.owned, ownedAt + chunk, ofChunk);
+      chunk = chunkOfFrame(host, frame);
+      ofChunk = 0;
+    }
+    ofChunk++;
   }
+  if (frozen === 0) return;
+  Atomics.sub(host.owned, ownedAt + chunk, ofChunk);
+  words[account + VM_PRIVATE] -= frozen;
+  words[account + VM_SHARED] += frozen;
+  Atomics.sub(words, account + VM_CHARGED, frozen);
+  Atomics.add(words, SHARED_FRAMES, frozen);
 }
 
-/** Adds the pages of a leaf that forks share to the VM's account, or (`sign` -1) takes them off. */
-export function countLeaf(guest: GuestMemory, leaf: number, sign: 1 | -1): void {
+/** Adds the pages of a leaf that forks share, where none is private, to the VM's account, or (`sign` -1) takes them off. */
+export function countLeaf({ words, account }: GuestMemory, leaf: number, sign: 1 | -1): void {
+  let shared = 0;
+  let ballooned = 0;
+  let absent = 0;
   for (let i = 0; i < LEAF_WORDS; i += ENTRY_WORDS) {
-    const counter = counterOf(stateOf(guest.words[leaf * 1024 + i]));
-    if (counter >= 0) Atomics.add(guest.words, guest.account + counter, sign);
+    const state = stateOf(words[leaf * 1024 + i]);
+    if (state === SHARED) shared++;
+    else if (state === BALLOONED) ballooned++;
+    else if (state === ABSENT) absent++;
   }
-  Atomics.add(guest.words, guest.account + VM_TABLES, sign);
+  words[account + VM_SHARED] += sign * shared;
+  words[account + VM_BALLOONED] += sign * ballooned;
+  words[account + VM_ABSENT] += sign * absent;
+  Atomics.add(words, account + VM_TABLES, sign);
 }

@@ -2,12 +2,23 @@
 import type { TlbControl } from '../cpu/guest-pages.ts';
 import { HostMemory, type HostMemoryOptions } from '../host-memory/index.ts';
 import { simulatedPlatform } from '../platform/simulated/index.ts';
+import type { PageSource } from './absent-pages.ts';
 import type { AuditedGuest, GrantKind } from './audit.ts';
 import { GuestMemory, type GuestMemoryOptions } from './guest-memory.ts';
 
 export const RAM = 0x8000_0000;
 export const RAM_PAGE = RAM / 4096;
 export const PAGE = 4096;
+
+/** Takes everything and brings nothing by itself. */
+export const silentSource: PageSource = {
+  request: () => {},
+  serves: () => true,
+  forget: () => {},
+  cancel: () => {},
+  retain: () => {},
+  release: () => {},
+};
 
 export function smallPool(options: Partial<HostMemoryOptions> = {}): HostMemory {
   return HostMemory.create({

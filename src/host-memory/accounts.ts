@@ -62,10 +62,10 @@ export interface Admission {
   readonly thread: number;
 }
 
-const LIFE_MASK = 0xff_ffff;
+const LIFE_MASK = 0x1f_ffff;
 
-/** Which VM of all that ever had this slot is in it: the slot in the low 8 bits, and a count of lives. Any thread. */
-export const lifeOf = (host: HostMemory, vm: number): number => vm | (Atomics.load(host.words, host.vmEntry(vm) + VM_LIFE) << 8);
+/** Which VM of all that ever had this slot is in it: the slot in the low 11 bits, and a count of lives. Any thread. */
+export const lifeOf = (host: HostMemory, vm: number): number => vm | (Atomics.load(host.words, host.vmEntry(vm) + VM_LIFE) << 11);
 
 /** @throws ShoalError 'no-memory' when the pool has promised all it may, or has no VM slot left. */
 export function* admitSteps(host: HostMemory, admission: Admission): Steps<VmIndex> {

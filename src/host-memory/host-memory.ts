@@ -48,7 +48,7 @@ export interface HostMemoryOptions {
   readonly poolBytes: number;
   readonly threadCount: number;
   readonly decodeCacheBytes: number;
-  /** Default 256. */
+  /** Default VM_COUNT_MAX. */
   readonly vmCountMax?: number;
   /** How much more than the pool may be promised in all. Default 64. */
   readonly overCommit?: number;
@@ -72,6 +72,9 @@ export interface HostCounters {
 
 /** What an allocation may be refused for, by a test that injects faults. */
 export type Refusable = 'frames' | 'tables';
+
+/** As many machines as a pool can tell apart (`lifeOf`). */
+export const VM_COUNT_MAX = 2048;
 
 export class HostMemory {
   readonly memory: WebAssembly.Memory;
@@ -122,7 +125,7 @@ export class HostMemory {
 
   /** Opens a pool. Once, before any `attach`. @throws ShoalError 'bad-argument' for sizes that do not fit one arena. */
   static create(options: HostMemoryOptions): HostMemory {
-    const { poolBytes, threadCount, decodeCacheBytes, vmCountMax = 256, platform = nodePlatform } = options;
+    const { poolBytes, threadCount, decodeCacheBytes, vmCountMax = VM_COUNT_MAX, platform = nodePlatform } = options;
     const map = planArena({ poolBytes, threadCount, decodeCacheBytes, vmCountMax });
     const pages = map.arenaBytes / 65_536;
     const memory = options.memory ?? new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });

@@ -49,6 +49,25 @@ describe.each(['in process', 'over the socket'])('%s', (where) => {
     vm = await makeVm(host, `vm-${suffix}`);
   });
 
+  test('forks a machine: names that are given and names that are made up, running and paused', async () => {
+    const forks = await vm.fork({ count: 2, names: [`fork-${suffix}`] });
+    expect(forks.map(({ name }) => name)).toEqual([
+      `fork-${suffix}`,
+      expect.stringMatching(new RegExp(`^vm-${suffix}-[0-9a-f]{8}$`)),
+    ]);
+    expect(await forks[0]?.info()).toMatchObject({ state: 'running', memoryBytes: spec.memoryBytes });
+    const [paused] = await vm.fork({ start: false });
+    expect((await paused?.info())?.state).toBe('paused');
+    await expect(vm.fork({ names: [`fork-${suffix}`] })).rejects.toMatchObject({ code: 'name-taken' });
+    await expect(vm.fork({ count: 0 })).rejects.toMatchObject({ code: 'bad-argument' });
+    await expect(vm.fork({ count: 1, names: ['x', 'y'] })).rejects.toMatchObject({ code: 'bad-argument' });
+    for (const fork of [...forks, paused]) await fork?.remove();
+    await service.create({ ...spec, name: `idle-${suffix}` });
+    const idle = await host.vm(`idle-${suffix}`);
+    await expect(idle.fork()).rejects.toMatchObject({ code: 'wrong-state' });
+    await idle.remove();
+  });
+
   test('says when machines wait for memory, until nobody listens', async () => {
     const events = host.events();
     const first = events.next();

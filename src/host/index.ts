@@ -24,4 +24,4 @@ export type { BuildProgress, CreateOptions } from './machine-spec.ts';
 export type { OutputStream } from './output.ts';
 export type { FileEntry, FileStat, HostEvent, HostInfo, HostOverview, ManagerSettings, VmInfo } from './protocol.ts';
 export type { Size } from './size.ts';
-export type { Vm } from './vm.ts';
+export type { ForkOptions, Vm } from './vm.ts';

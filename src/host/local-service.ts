@@ -9,6 +9,9 @@ import {
   type ExecRequest,
   type FileEntry,
   type FileStat,
+  type ForkRequest,
+  type ForkResult,
+  forkRequestSchema,
   type HostEvent,
   type HostInfo,
   type HostOverview,
@@ -144,15 +147,9 @@ export class LocalService implements HostService {
   async create(input: VmSpec): Promise<VmInfo> {
     if (this.#closed !== undefined) throw new ShoalError('host-unreachable', 'The host is closing.');
     const spec = parse(vmSpecSchema, input);
-    const id = randomBytes(4).toString('hex');
+    const id = newId();
     const name = spec.name ?? `${spec.image ?? 'vm'}-${id.slice(0, 4)}`;
-    if (this.#reserved.has(name) || [...this.#vms.values()].some((vm) => vm.name === name)) {
-      throw new ShoalError(
-        'name-taken',
-        `There is a machine called “${name}” already; choose another name or \`shoal rm ${name}\`.`,
-      );
-    }
-    this.#reserved.add(name);
+    this.#reserve(name);
     try {
       const vm = await LocalVm.create(id, name, spec, this.#pool, this.#connectAgent);
       this.#vms.set(id, vm);
@@ -160,6 +157,42 @@ export class LocalService implements HostService {
     } finally {
       this.#reserved.delete(name);
     }
+  }
+
+  async fork(name: string, input: ForkRequest): Promise<ForkResult> {
+    const { count, names = [], start } = parse(forkRequestSchema, input);
+    if (names.length > count)
+      throw new ShoalError('bad-argument', `There are ${names.length} names for ${count} forks; give no more names than forks.`);
+    const parent = this.#find(name);
+    const ids = Array.from({ length: count }, newId);
+    const taken: string[] = [];
+    try {
+      for (const [index, id] of ids.entries()) {
+        const child = names[index] ?? `${parent.name.slice(0, 54)}-${id}`;
+        this.#reserve(child);
+        taken.push(child);
+      }
+      const { vms, pausedMs } = await parent.fork(ids, taken, start);
+      for (const vm of vms) this.#vms.set(vm.id, vm);
+      return { machines: vms.map((vm) => vm.info), pausedMs };
+    } finally {
+      for (const child of taken) this.#reserved.delete(child);
+    }
+  }
+
+  /** @throws ShoalError `name-taken` */
+  #reserve(name: string): void {
+    if (this.#reserved.has(name) || this.#names.has(name)) {
+      throw new ShoalError(
+        'name-taken',
+        `There is a machine called “${name}” already; choose another name or \`shoal rm ${name}\`.`,
+      );
+    }
+    this.#reserved.add(name);
+  }
+
+  get #names(): Set<string> {
+    return new Set([...this.#vms.values()].map((vm) => vm.name));
   }
 
   async inspect(vm: string): Promise<VmInfo> {
@@ -278,6 +311,8 @@ export class LocalService implements HostService {
     throw new ShoalError('not-found', `There is no machine called “${name}”; \`shoal ps\` lists them.`);
   }
 }
+
+const newId = (): string => randomBytes(4).toString('hex');
 
 /** @throws ShoalError `bad-argument` for a setting that cannot be. */
 export const managerChanges = (input: ManagerChanges): Partial<ManagerSettings> =>

@@ -46,6 +46,19 @@ export class LocalVm {
     );
   }
 
+  /** Machines that begin as this one is now. @throws ShoalError as `VmPool.forkVm` does. */
+  async fork(ids: readonly string[], names: readonly string[], start: boolean): Promise<{ vms: LocalVm[]; pausedMs: number }> {
+    this.#expect('fork', 'running', 'waiting', 'paused');
+    const { vms, pausedMs } = await this.#pool.forkVm(this.#handle, names, { start });
+    const children = vms.map((handle, index) => {
+      const spec = { ...this.#spec, name: names[index] as string };
+      const child = new LocalVm(ids[index] as string, names[index] as string, spec, this.#pool, this.#connectAgent, handle);
+      child.#startedAtMs = child.#createdAtMs;
+      return child;
+    });
+    return { vms: children, pausedMs };
+  }
+
   get handle(): VmHandle {
     return this.#handle;
   }

@@ -27,6 +27,7 @@ test('types', () => {
       "FileEntry",
       "FileRead",
       "FileStat",
+      "ForkOptions",
       "Host",
       "HostEvent",
       "HostInfo",

@@ -48,6 +48,17 @@ export const vmSpecSchema = z.strictObject({
 });
 export type VmSpec = z.infer<typeof vmSpecSchema>;
 
+const FORKS_MAX = 1024;
+
+/** Forks of a machine. Names that are left out are made up. */
+export const forkRequestSchema = z.strictObject({
+  count: z.number().int().min(1).max(FORKS_MAX),
+  names: z.array(name).max(FORKS_MAX).optional(),
+  /** False: they begin paused. */
+  start: z.boolean(),
+});
+export type ForkRequest = z.infer<typeof forkRequestSchema>;
+
 export const vmInfoSchema = z.object({
   id: z.string(),
   name: z.string(),
@@ -62,6 +73,10 @@ export const vmInfoSchema = z.object({
   startedAtMs: z.number().nullable(),
 });
 export type VmInfo = z.infer<typeof vmInfoSchema>;
+
+/** `pausedMs`: how long the machine stood still. */
+export const forkResultSchema = z.object({ machines: z.array(vmInfoSchema), pausedMs: z.number().nonnegative() });
+export type ForkResult = z.infer<typeof forkResultSchema>;
 
 /** What happens to the host as a whole. */
 export const hostEventSchema = z.discriminatedUnion('kind', [

@@ -7,8 +7,11 @@ import {
   type ExecRequest,
   type FileEntry,
   type FileStat,
+  type ForkRequest,
+  type ForkResult,
   fileEntrySchema,
   fileStatSchema,
+  forkResultSchema,
   type HostEvent,
   type HostInfo,
   type HostOverview,
@@ -126,6 +129,10 @@ export class RemoteService implements HostService {
 
   control(vm: string, action: VmAction): Promise<VmInfo> {
     return this.#json('POST', vmPath(vm, action), vmInfoSchema);
+  }
+
+  fork(vm: string, request: ForkRequest): Promise<ForkResult> {
+    return this.#json('POST', vmPath(vm, 'fork'), forkResultSchema, request);
   }
 
   stop(vm: string, timeoutMs: number): Promise<VmInfo> {

@@ -15,6 +15,7 @@ import {
   fileListSchema,
   fileMakeSchema,
   fileRemoveSchema,
+  forkRequestSchema,
   limitChangesSchema,
   managerChangesSchema,
   mapQuerySchema,
@@ -111,6 +112,7 @@ function addVmRoutes(app: Hono<Env>, service: LocalService): void {
   for (const action of ['start', 'pause', 'resume', 'reset', 'kill'] satisfies VmAction[]) {
     app.post(`/vms/:vm/${action}`, async (c) => c.json(await service.control(c.req.param('vm'), action)));
   }
+  app.post('/vms/:vm/fork', async (c) => c.json(await service.fork(c.req.param('vm'), await body(c, forkRequestSchema))));
   app.post('/vms/:vm/stop', async (c) => c.json(await service.stop(c.req.param('vm'), (await body(c, stopSchema)).timeoutMs)));
   app.get('/vms/:vm/wait', async (c) => c.json(await service.wait(c.req.param('vm'), c.req.raw.signal)));
   app.get('/vms/:vm/ready', async (c) => {

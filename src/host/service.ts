@@ -8,6 +8,8 @@ import type {
   ExitStatus,
   FileEntry,
   FileStat,
+  ForkRequest,
+  ForkResult,
   HostEvent,
   HostInfo,
   HostOverview,
@@ -64,6 +66,8 @@ export interface HostService {
   create(spec: VmSpec): Promise<VmInfo>;
   inspect(vm: string): Promise<VmInfo>;
   control(vm: string, action: VmAction): Promise<VmInfo>;
+  /** Makes machines that begin as this one is now. */
+  fork(vm: string, request: ForkRequest): Promise<ForkResult>;
   /** Asks the guest to power off and pulls the plug after `timeoutMs`. */
   stop(vm: string, timeoutMs: number): Promise<VmInfo>;
   /** Powers off at once and forgets the machine. */

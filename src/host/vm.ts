@@ -12,6 +12,12 @@ import type { HostService } from './service.ts';
 const STOP_TIMEOUT_MS = 10_000;
 const PROFILE_SECONDS = 2;
 
+export interface ForkOptions {
+  count?: number;
+  names?: readonly string[];
+  start?: boolean;
+}
+
 export class Vm implements AsyncDisposable {
   readonly id: string;
   readonly name: string;
@@ -50,6 +56,21 @@ export class Vm implements AsyncDisposable {
 
   async resume(): Promise<void> {
     await this.#service.control(this.id, 'resume');
+  }
+
+  /**
+   * Makes machines that begin as this one is now: memory, disks, processes, guest time. Both sides are equal from then on, and either may be forked
+   * again. Commands under way stay this machine's. In a fork the kernel's random numbers are seeded anew; host name, keys and whatever else
+   * the guest has made up before are the same.
+   *
+   * `count` (1) forks, or one for each name; names that are left out are made up. `start` false: they begin paused.
+   * @throws ShoalError `wrong-state` when there is no running guest, `no-memory` when the pool cannot be promised so much more, `name-taken`,
+   * `timeout` when its disks do not answer. No fork is left then.
+   */
+  async fork(options: ForkOptions = {}): Promise<Vm[]> {
+    const { names = [], count = Math.max(1, names.length), start = true } = options;
+    const { machines } = await this.#service.fork(this.id, { count, names: [...names], start });
+    return machines.map((info) => new Vm(this.#service, info));
   }
 
   /** Starts the guest anew, with empty memory, as the reset button does. */

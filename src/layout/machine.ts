@@ -10,6 +10,10 @@ export const VIRTIO_IRQ = 1;
 export const RTC_BASE = 0x10_1000;
 export const RTC_SIZE = 0x1000;
 export const RTC_IRQ = 11;
+/** Where QEMU has nothing. */
+export const GENERATION_BASE = 0x10_2000;
+export const GENERATION_SIZE = 0x1000;
+export const GENERATION_IRQ = 12;
 export const PLIC_BASE = 0x0c00_0000;
 export const PLIC_SIZE = 0x60_0000;
 export const PLIC_SOURCES = 31;

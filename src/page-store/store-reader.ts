@@ -76,6 +76,11 @@ export class StoreReader {
     Atomics.add(this.#words, t.UNREADABLE_TOTAL, 1);
   }
 
+  /** One more page entry names the slot: the caller knows of one that does. */
+  retain(handle: number): void {
+    t.addReference(this.#words, t.slotOfHandle(handle));
+  }
+
   /** A page entry does not name the slot any more. */
   free(handle: number): void {
     this.#host.run(this.freeSteps(handle));

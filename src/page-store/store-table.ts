@@ -10,8 +10,9 @@
  *   word 4   place of the compressed page's second object, if its length says that it lies in two (object-sizes.ts)
  *   word 5   references: page entries that are `Absent` under the slot, or may become so; 0 from when the last of them is gone
  *
- * The memory worker is the only writer of words 0 to 2 and 4, and the only one that adds references, never to a slot that has none. Each page
- * entry keeps the slot, until its owner gives up its reference; whose was the last, pushes the slot on the list in the header. Meanwhile the page
+ * The memory worker is the only writer of words 0 to 2 and 4. References are added by it, never to a slot that has none, and by owners whose leaf has
+ * one. Each page entry keeps the slot (that of a leaf which forks share: for all of them), until its owner gives up its reference; whose was the
+ * last, pushes the slot on the list in the header. Meanwhile the page
  * may move once, from COMPRESSED to SWAPPED; so whoever has read compressed bytes looks at word 0 again, and what it read counts only if that
  * is still the same.
  */
@@ -69,6 +70,12 @@ export const placeOf = (where: number): number => where & PLACE_MASK;
 export const whereWord = (kind: number, place: number): number => (kind << KIND_SHIFT) | place;
 /** Objects lie at multiples of this many bytes, so that a place in 4 GiB fits a word with the kind. */
 export const PLACE_UNIT = 16;
+
+/** Takes one more reference, for a caller that has one or knows who does. */
+export function addReference(words: Int32Array, slot: number): void {
+  const before = Atomics.add(words, slotWord(slot) + SLOT_REFERENCES, 1);
+  assert(before > 0, `slot ${slot} of the page store is free, and is to have one more reference`);
+}
 
 /** Gives up a reference that the caller has. True: it was the last, and the slot is the caller's to hand back. */
 export function dropReference(words: Int32Array, slot: number): boolean {

@@ -1,7 +1,7 @@
 /** Whom reclaim takes from, and how far: real guests, owners and page store, all on this thread. */
 import { describe, expect, it } from 'vitest';
 import type { GuestMemory } from '../guest-memory/index.ts';
-import { GrantBook, guestOf, RAM_PAGE, smallPool } from '../guest-memory/test-guest.ts';
+import { GrantBook, guestOf, RAM_PAGE, silentSource, smallPool } from '../guest-memory/test-guest.ts';
 import { lifeOf } from '../host-memory/accounts.ts';
 import { VM_MAXIMUM, VM_MINIMUM, VM_SHARES } from '../host-memory/tables.ts';
 import { Compaction } from '../page-fusion/compaction.ts';
@@ -69,7 +69,7 @@ function openReclaim() {
   });
   /** A guest that has written so many pages, each unlike all others. */
   const guest = (pages: number, limits: { minimum?: number; maximum?: number; shares?: number } = {}) => {
-    const memory = guestOf(host, { source: { request: () => {}, forget: () => {}, serves: () => true } });
+    const memory = guestOf(host, { source: silentSource });
     guests.push(memory);
     const tlb = new GrantBook(memory);
     for (let page = 0; page < pages; page++) expect(tlb.store(RAM_PAGE + page, memory.vm * 10_000 + page + 1)).toBe(true);

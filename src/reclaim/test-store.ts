@@ -81,6 +81,16 @@ export class TestStore implements ParkingStore, PageSource {
   }
 
   forget(_gfn: number, handle: number): void {
+    this.release(handle);
+  }
+
+  cancel(): void {}
+
+  retain(handle: number): void {
+    if (handle >= STORE_HANDLE) this.addReference(handle);
+  }
+
+  release(handle: number): void {
     if (handle >= STORE_HANDLE) this.discard(handle);
   }
 }

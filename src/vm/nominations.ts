@@ -43,7 +43,7 @@ export const NOMINATION_DONE = 1;
 export const NOMINATION_REFUSED = 2;
 export const NOMINATION_GONE = 3;
 
-/** Words of a slot. VM: slot of the VM table in the low 8 bits, its life above. */
+/** Words of a slot. VM: slot of the VM table in the low 11 bits, its life above. */
 export const N_KIND = 0;
 export const N_VM = 1;
 export const N_PAGE = 2;
@@ -62,7 +62,7 @@ const CLOSED = 24;
 const SLOTS_START = 32;
 
 /** A VM's slot and life in one word. */
-export const vmOfLife = (life: number): number => life & 0xff;
+export const vmOfLife = (life: number): number => life & 0x7ff;
 
 export const createNominations = (): SharedArrayBuffer => new SharedArrayBuffer((SLOTS_START + SLOTS * SLOT_WORDS) * 4);
 

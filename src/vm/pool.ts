@@ -13,6 +13,7 @@ import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
 import { createStoreTable, createSwapFile, type OpenSwapFile, type StoreSetup } from '../page-store/index.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
+import { childParts, closeTops, ForkOrders, type MachineParts, newTops, sealDisks } from './forks.ts';
 import { changedLimits, checkLimits, NO_LIMITS } from './limits.ts';
 import { ManagerAccount } from './manager-account.ts';
 import { MemoryView, type SeenVm } from './memory-view.ts';
@@ -23,6 +24,7 @@ import type { ClientChannel } from './translator-thread/channel.ts';
 import { defaultTranslation } from './translator-thread/settings.ts';
 import { TranslatorThread } from './translator-thread/thread.ts';
 import type {
+  Forks,
   MemoryMap,
   OpenPool,
   PageExplanation,
@@ -36,7 +38,7 @@ import type {
   VmLimits,
   VmPoolOptions,
 } from './types.ts';
-import type { DiskSpec, FromThread, MachineSpec, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
+import type { DiskSpec, FromThread, MachineOrigin, MachineSpec, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
 import { NO_SLOT, PoolVm } from './vm-handle.ts';
 
 /** An empty pool collects its garbage so long after its last VM went, ms. */
@@ -51,11 +53,10 @@ interface Thread {
 }
 
 /** What the main thread keeps of a VM beside its handle. */
-interface Entry {
+interface Entry extends MachineParts {
   readonly vm: PoolVm;
   readonly thread: Thread;
   readonly images: readonly SharedImage[];
-  readonly layers: readonly LayerFile[];
   /** Its removal, once somebody wants it. */
   removal?: Promise<void>;
 }
@@ -106,6 +107,7 @@ class ThreadPool implements OpenPool {
   readonly #events = new PoolEvents();
   readonly #manager = new ManagerAccount();
   readonly #view: MemoryView;
+  readonly #forks = new ForkOrders<Thread>();
   #nextVm = 1;
   #closing: Promise<void> | null = null;
   #onImages: (images: readonly SharedImage[]) => void = () => {};
@@ -174,10 +176,11 @@ class ThreadPool implements OpenPool {
     if (this.#closing) throw new ShoalError('wrong-state', 'This pool is closing.');
     this.#checkLimits(null, config, changedLimits(NO_LIMITS, config.limits ?? {}));
     const number = this.#nextVm++;
-    const thread = this.#threads.reduce((least, other) => (other.vms < least.vms ? other : least));
+    const thread = this.#claimThread();
     const domain = this.#domain(config.domain);
     const images: SharedImage[] = [];
     const layers: LayerFile[] = [];
+    let added = false;
     const open = (path: string): SharedImage => {
       const image = this.#images.open(path, domain);
       images.push(image);
@@ -207,24 +210,88 @@ class ThreadPool implements OpenPool {
         domain,
         requests,
       };
-      const vm = new PoolVm(number, config, {
-        host: this.#host,
-        requests: new RequestSender(requests, () => this.#ring(thread)),
-        send: this.#sender(thread),
-        checkLimits: (self, limits) => this.#checkLimits(self, config, limits),
-      });
-      this.#entries.set(number, { vm, thread, images, layers });
-      this.#exhaustion.watch(vm);
-      thread.vms++;
-      await this.#ask(number, thread, { kind: 'create', spec });
-      return vm;
+      added = true;
+      return await this.#add(config, thread, { spec, images, layers });
     } catch (error) {
-      const entry = this.#entries.get(number);
-      if (entry) entry.thread.vms--;
-      this.#entries.delete(number);
-      this.#closeFiles(images, layers);
+      if (!added) {
+        thread.vms--;
+        this.#closeFiles(images, layers);
+      }
       throw error;
     }
+  }
+
+  /** The thread with the fewest VMs, which has one more from here on. */
+  #claimThread(): Thread {
+    const thread = this.#threads.reduce((least, other) => (other.vms < least.vms ? other : least));
+    thread.vms++;
+    return thread;
+  }
+
+  /** Has a machine made on its thread, which counts it already. Its files are given up with it, also when that fails. */
+  async #add(
+    config: VmConfig,
+    thread: Thread,
+    parts: Pick<Entry, 'spec' | 'images' | 'layers'>,
+    origin?: MachineOrigin,
+    inheritedPorts: readonly number[] = [],
+  ): Promise<PoolVm> {
+    const { spec } = parts;
+    const vm = new PoolVm(spec.vm, config, {
+      host: this.#host,
+      requests: new RequestSender(spec.requests, () => this.#ring(thread)),
+      send: this.#sender(thread),
+      checkLimits: (self, limits) => this.#checkLimits(self, config, limits),
+      ...(origin && { inheritedPorts }),
+    });
+    const entry: Entry = { vm, thread, ...parts };
+    this.#entries.set(spec.vm, entry);
+    this.#exhaustion.watch(vm);
+    try {
+      await this.#ask(spec.vm, thread, { kind: 'create', spec, ...(origin && { origin }) });
+    } catch (error) {
+      this.#forget(spec.vm, entry);
+      throw error;
+    }
+    return vm;
+  }
+
+  #forget(number: number, entry: Entry): void {
+    entry.thread.vms--;
+    this.#entries.delete(number);
+    this.#closeFiles(entry.images, entry.layers);
+  }
+
+  async forkVm(vm: VmHandle, names: readonly string[], { start }: { readonly start: boolean }): Promise<Forks> {
+    if (this.#closing) throw new ShoalError('wrong-state', 'This pool is closing.');
+    const parent = [...this.#entries.values()].find((entry) => entry.vm === vm);
+    if (!parent || parent.removal) throw new ShoalError('not-found', `“${vm.config.name}” is not there any more.`);
+    const { minimumBytes } = vm.limits;
+    const configs = names.map((name) => ({ ...vm.config, name, limits: vm.limits }));
+    for (const [index, config] of configs.entries()) this.#checkLimits(null, config, vm.limits, index * minimumBytes);
+    const tops = [parent, ...configs].map(() => newTops(parent.spec.disks));
+    const threads = configs.map(() => this.#claimThread());
+    const order = { threads: threads.map((thread) => this.#threads.indexOf(thread)), layers: tops[0] ?? [] };
+    const answer = await this.#forks.order(parent.thread, order, (order) =>
+      this.#sender(parent.thread)({ kind: 'fork', vm: parent.spec.vm, order }),
+    );
+    sealDisks(parent, answer.sealed, tops[0] ?? []);
+    if ('error' in answer) {
+      for (const layers of tops.slice(1)) closeTops(layers);
+      for (const thread of threads) thread.vms--;
+      throw new ShoalError(answer.error.code as ShoalErrorCode, answer.error.message);
+    }
+    const { memories, state, portsInUse, pausedMs } = answer;
+    const vms = await allOrNone(
+      configs.map((config, index) => {
+        for (const image of parent.images) this.#images.share(image);
+        const parts = { images: parent.images, ...childParts(parent, this.#nextVm++, tops[index + 1] ?? []) };
+        const memory = memories[index] as MachineOrigin['memory'];
+        return this.#add(config, threads[index] as Thread, parts, { memory, state, start }, portsInUse);
+      }),
+      (child) => this.removeVm(child),
+    );
+    return { vms, pausedMs };
   }
 
   async removeVm(vm: VmHandle): Promise<void> {
@@ -238,9 +305,7 @@ class ThreadPool implements OpenPool {
 
   async #remove(number: number, entry: Entry): Promise<void> {
     await this.#ask(number, entry.thread, { kind: 'remove', vm: number });
-    entry.thread.vms--;
-    this.#entries.delete(number);
-    this.#closeFiles(entry.images, entry.layers);
+    this.#forget(number, entry);
     if (this.#entries.size === 0) setTimeout(() => this.#entries.size === 0 && globalThis.gc?.(), COLLECT_AFTER_MS).unref();
   }
 
@@ -288,10 +353,10 @@ class ThreadPool implements OpenPool {
     this.#swap?.close();
   }
 
-  /** @param self the machine whose limits these become; null while it is being made. */
-  #checkLimits(self: PoolVm | null, { name, memoryBytes }: VmConfig, limits: VmLimits): void {
+  /** @param self the machine whose limits these become; null while it is being made. `beside`: minimums of others that are being made. */
+  #checkLimits(self: PoolVm | null, { name, memoryBytes }: VmConfig, limits: VmLimits, beside = 0): void {
     const others = [...this.#entries.values()].filter(({ vm }) => vm !== self);
-    const otherMinimums = others.reduce((sum, { vm }) => sum + vm.limits.minimumBytes, 0);
+    const otherMinimums = others.reduce((sum, { vm }) => sum + vm.limits.minimumBytes, beside);
     checkLimits(limits, { name, memoryBytes, otherMinimums, grantableBytes: this.#host.grantableFrames * PAGE_SIZE });
   }
 
@@ -369,6 +434,7 @@ class ThreadPool implements OpenPool {
       this.#exhaustion.emit(reason === null ? { kind: 'page-readable', machine } : { kind: 'page-unreadable', machine, reason });
       return;
     }
+    if (message.kind === 'forked') return this.#forks.onMessage(message);
     if (message.kind !== 'created' && message.kind !== 'removed') {
       this.#entries.get(message.vm)?.vm.onMessage(message);
       return;
@@ -385,6 +451,7 @@ class ThreadPool implements OpenPool {
     // Whoever waits for its answers waits no longer.
     closeNominations(this.#nominations[this.#threads.indexOf(thread)] as SharedArrayBuffer);
     const reason = `its vCPU thread died: ${error instanceof Error ? error.message : String(error)}`;
+    this.#forks.onThreadLost(thread, reason);
     for (const [number, entry] of this.#entries) {
       if (entry.thread !== thread) continue;
       entry.vm.onThreadLost(reason);
@@ -412,5 +479,15 @@ class ThreadPool implements OpenPool {
     if (number > DOMAIN_MAX) throw new ShoalError('bad-argument', `A pool has at most ${DOMAIN_MAX + 1} sharing domains.`);
     this.#domains.set(name, number);
     return number;
+  }
+}
+
+/** All results, or the first failure once those that were there are undone. */
+async function allOrNone<T>(work: readonly Promise<T>[], undo: (result: T) => Promise<void>): Promise<T[]> {
+  try {
+    return await Promise.all(work);
+  } catch (error) {
+    for (const result of await Promise.allSettled(work)) if (result.status === 'fulfilled') await undo(result.value);
+    throw error;
   }
 }

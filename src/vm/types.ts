@@ -253,6 +253,8 @@ export interface VmHandle {
   readonly id: string;
   readonly config: VmConfig;
   readonly state: VmState;
+  /** Data ports that a fork must let alone for a while: its guest may still use them for what its parent's host asked. Undefined: it is no fork. */
+  readonly inheritedPorts?: readonly number[];
   /** Instructions that its hart retired from start to the last power-off; 0 before that. */
   readonly instructions: number;
   start(): Promise<void>;
@@ -285,6 +287,13 @@ export interface VmHandle {
   onEvent(listener: (event: VmEvent) => void): () => void;
   /** Resolves when the machine has stopped or failed. */
   readonly ended: Promise<VmState>;
+}
+
+/** Machines that are forks of one, in the order they were asked for. */
+export interface Forks {
+  readonly vms: readonly VmHandle[];
+  /** How long the parent stood still, ms. */
+  readonly pausedMs: number;
 }
 
 export interface VmPoolOptions {
@@ -333,6 +342,12 @@ export interface PoolInternals {
 /** What callers see of a pool. */
 export interface VmPool extends AsyncDisposable {
   createVm(config: VmConfig): Promise<VmHandle>;
+  /**
+   * Makes a machine for each name that begins as this one is now: memory, disks, devices, time. `start` false: they begin paused.
+   * @throws ShoalError `wrong-state` when it has no running guest, `no-memory` when the pool cannot be promised so much more, `timeout` when its
+   * disks do not answer. Nothing is left then.
+   */
+  forkVm(vm: VmHandle, names: readonly string[], options: { readonly start: boolean }): Promise<Forks>;
   /** Powers the VM off and forgets it. */
   removeVm(vm: VmHandle): Promise<void>;
   readonly vms: readonly VmHandle[];

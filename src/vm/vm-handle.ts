@@ -34,12 +34,15 @@ export interface PoolVmContext {
   readonly send: (message: ToThread) => void;
   /** Throws when the pool cannot keep these limits. */
   readonly checkLimits: (vm: PoolVm, limits: VmLimits) => void;
+  /** Of a fork. */
+  readonly inheritedPorts?: readonly number[];
 }
 
 export class PoolVm implements VmHandle {
   readonly id: string;
   readonly config: VmConfig;
   readonly ended: Promise<VmState>;
+  readonly inheritedPorts?: readonly number[];
   readonly #number: number;
   readonly #host: HostMemory;
   readonly #requests: RequestSender;
@@ -62,7 +65,7 @@ export class PoolVm implements VmHandle {
   #profile: PromiseWithResolvers<VmProfile> | null = null;
   #resolveEnded: (state: VmState) => void = () => {};
 
-  constructor(number: number, config: VmConfig, { host, requests, send, checkLimits }: PoolVmContext) {
+  constructor(number: number, config: VmConfig, { host, requests, send, checkLimits, inheritedPorts }: PoolVmContext) {
     this.#number = number;
     this.id = `vm${number}`;
     this.config = config;
@@ -70,6 +73,7 @@ export class PoolVm implements VmHandle {
     this.#requests = requests;
     this.#send = send;
     this.#checkLimits = checkLimits;
+    if (inheritedPorts) this.inheritedPorts = inheritedPorts;
     this.#limits = changedLimits(NO_LIMITS, config.limits ?? {});
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;

@@ -18,6 +18,7 @@ import type { HostCounters } from '../../src/host-memory/index.ts';
 import { DEFAULT_SETTINGS, type MemoryWorkerSettings } from '../../src/memory-worker/settings.ts';
 import { changedLimits, checkLimits, NO_LIMITS } from '../../src/vm/limits.ts';
 import type {
+  Forks,
   ManagerCounters,
   MemoryMap,
   PageExplanation,
@@ -79,6 +80,15 @@ export class FakePool implements VmPool {
     const vm = new FakeVm(config, this);
     this.machines.add(vm);
     return vm;
+  }
+
+  async forkVm(vm: VmHandle, names: readonly string[], { start }: { readonly start: boolean }): Promise<Forks> {
+    const vms = await Promise.all(names.map((name) => this.createVm({ ...vm.config, name })));
+    for (const child of vms) {
+      await child.start();
+      if (!start) await child.pause();
+    }
+    return { vms, pausedMs: 0.5 };
   }
 
   async removeVm(vm: VmHandle): Promise<void> {

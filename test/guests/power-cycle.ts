@@ -1,7 +1,7 @@
 /** Guests that come, work and go, and what is left of them in this process. For the test and for bench/power-cycles.ts. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DECODE_CACHE_BYTES } from '../../src/cpu/index.ts';
-import { planArena } from '../../src/host-memory/index.ts';
+import { planArena, VM_COUNT_MAX } from '../../src/host-memory/index.ts';
 import { IMAGE, type Machines, MIB } from './machines.ts';
 import { arenaResidentBytes, processResidentBytes } from './residency.ts';
 
@@ -16,7 +16,7 @@ export interface Residency {
 
 /** Bytes of everything in an arena that is neither a frame nor a decode cache. */
 export function tableBytes(poolBytes: number, threadCount: number): number {
-  const map = planArena({ poolBytes, threadCount, decodeCacheBytes: DECODE_CACHE_BYTES, vmCountMax: 256 });
+  const map = planArena({ poolBytes, threadCount, decodeCacheBytes: DECODE_CACHE_BYTES, vmCountMax: VM_COUNT_MAX });
   return map.decodeCaches - (map.tablePagesEnd - map.tablePagesStart);
 }
 

@@ -61,6 +61,24 @@ export const MUTANTS: readonly Mutant[] = [
     replace: ``,
   },
   {
+    name: 'a copied leaf without references to what its absent pages are kept under',
+    file: 'src/guest-memory/shared-leaf.ts',
+    find: `guest.source?.retain(frameOf(words[old * 1024 + i]));`,
+    replace: `continue;`,
+  },
+  {
+    name: 'a page of a forked leaf still asked for',
+    file: 'src/guest-memory/shared-leaf.ts',
+    find: `guest.cancelRequest(firstPage + i, at);`,
+    replace: `continue;`,
+  },
+  {
+    name: 'what was kept for a forked leaf, never given up',
+    file: 'src/guest-memory/shared-leaf.ts',
+    find: `guest.source?.release(frameOf(entry));`,
+    replace: `continue;`,
+  },
+  {
     name: 'a stale generation accepted',
     file: FRAME_TABLE,
     find: `if (generation >= 0 && frameGeneration(word) !== generation) return false;`,

@@ -8,14 +8,14 @@ import { bringSteps, setAbsentSteps } from '../../src/guest-memory/absent-pages.
 import { writeBytesSteps } from '../../src/guest-memory/access.ts';
 import type { AuditedGuest } from '../../src/guest-memory/audit.ts';
 import { balloonSteps, deflateSteps, discardSteps, pagesOfList } from '../../src/guest-memory/balloon.ts';
+import { cutFork, prepareForkSteps } from '../../src/guest-memory/fork.ts';
 import { GuestMemory } from '../../src/guest-memory/guest-memory.ts';
 import { giveAllBackSteps, trimSteps } from '../../src/guest-memory/handy-frames.ts';
 import { holdSteps, type SteppedHold } from '../../src/guest-memory/holds.ts';
 import { powerOffSteps, resetSteps } from '../../src/guest-memory/life.ts';
 import { ABSENT, BALLOONED, frameOf, PRIVATE, SHARED, stateOf, ZERO } from '../../src/guest-memory/page-entry.ts';
-import { entryOf, ownEntrySteps, slotOf, TABLE_PAGE } from '../../src/guest-memory/page-table.ts';
+import { entryOf } from '../../src/guest-memory/page-table.ts';
 import { RamRanges } from '../../src/guest-memory/ram-ranges.ts';
-import { shareLeaf } from '../../src/guest-memory/shared-leaf.ts';
 import { mapFileBackedSteps, mapSharedSteps } from '../../src/guest-memory/shared-pages.ts';
 import { advanceEpochSteps } from '../../src/guest-memory/write-clock.ts';
 import { admitSteps, cancelWaitSteps } from '../../src/host-memory/accounts.ts';
@@ -219,28 +219,24 @@ export class Owner {
     if (!world.random.oneIn(4)) yield* this.#fork();
   }
 
-  /** Becomes a fork of some VM of the domain: the first range's leaf is both's from here on. */
+  /** Becomes a fork of some VM of the domain: its leaves are both's from here on. */
   *#fork(): Steps<void> {
     const guest = this.#alive;
-    if ((yield* ownEntrySteps(guest, LEAF)) === 0) return;
+    // Its directory; the leaves come from the parent.
+    if (!(yield* prepareForkSteps(guest, 1))) return;
     // Both owners are between two operations, as if they were on one thread: what follows has no step.
     const parents = this.peers.filter((peer) => peer !== this && peer.domain === this.domain && peer.#mayBeForked());
     if (parents.length === 0) return;
     const parent = parents[this.world.random.below(parents.length)];
     const from = parent.#alive;
     for (const _ of advanceEpochSteps(from));
-    shareLeaf(from, guest, 0);
-    this.values.set(parent.values.subarray(0, RANGE_PAGES));
+    cutFork(from, guest);
+    this.values.set(parent.values);
   }
 
-  /** It stands between two operations, and all of its first leaf is there. */
+  /** It stands between two operations, and holds nothing. */
   #mayBeForked(): boolean {
-    const { guest } = this;
-    if (guest === null || guest.dying || this.busy || this.holds.length > 0) return false;
-    const slot = slotOf(guest, 0);
-    if (slot === 0 || (guest.words[slot] & TABLE_PAGE) === 0) return false;
-    for (let page = 0; page < RANGE_PAGES; page++) if (this.#stateOf(page) === ABSENT) return false;
-    return true;
+    return this.guest !== null && !this.guest.dying && !this.busy && this.holds.length === 0;
   }
 
   *death(): Steps<void> {
@@ -292,7 +288,8 @@ export class Owner {
     const alias = this.world.random.below(2);
     let frame = this.tlb.grant(kind, alias, page);
     if (frame === 0) {
-      frame = kind === 'read' ? guest.frameForRead(this.gfnOf(page)) : guest.frameForFetch(this.gfnOf(page));
+      const gfn = this.gfnOf(page);
+      frame = yield* kind === 'read' ? guest.frameForReadSteps(gfn) : guest.frameForFetchSteps(gfn);
       if (frame < 0) return yield* this.#wait(page, frame);
       this.tlb.fill(kind, alias, page, frame);
     }
@@ -536,6 +533,7 @@ export class Owner {
     if (arrival === undefined) return;
     const { stored } = arrival;
     const guest = this.#alive;
+    const isAbsent = guest.absentHandle(arrival.gfn) === stored.handle;
     let result: 'ok' | 'wait' | 'stale' | 'moved' = 'stale';
     try {
       result = yield* bringSteps(guest, guest.ranges.pageOf(arrival.gfn), stored.handle, arrival.bytes);
@@ -544,7 +542,7 @@ export class Owner {
       else this.source.done(arrival);
     }
     if (result === 'wait') return;
-    assert(stored.forgotten === (result === 'stale'), `bytes that came back for page ${arrival.gfn} were ${result}`);
-    this.world.store.free(stored);
+    assert(isAbsent === (result === 'ok'), `bytes that came back for page ${arrival.gfn} were ${result}`);
+    if (result === 'ok') this.world.store.free(stored);
   }
 }

@@ -17,6 +17,8 @@ export interface StoredPage {
   readonly last: number;
   /** Reads under way. */
   readers: number;
+  /** Page tables' leaves that need it. */
+  references: number;
   forgotten: boolean;
 }
 
@@ -31,7 +33,7 @@ export class SimulatedStore {
   put(first: number, last: number): StoredPage {
     let handle = 1;
     while (this.#slots.has(handle)) handle++;
-    const stored: StoredPage = { handle, first, last, readers: 0, forgotten: false };
+    const stored: StoredPage = { handle, first, last, readers: 0, references: 1, forgotten: false };
     this.#slots.set(handle, stored);
     return stored;
   }
@@ -42,8 +44,9 @@ export class SimulatedStore {
     return stored;
   }
 
-  /** Its page needs it no more. Idempotent. */
+  /** A page needs it no more. Idempotent once nobody does. */
   free(stored: StoredPage): void {
+    if (!stored.forgotten && --stored.references > 0) return;
     stored.forgotten = true;
     if (stored.readers === 0 && this.#slots.get(stored.handle) === stored) this.#slots.delete(stored.handle);
   }
@@ -79,10 +82,21 @@ export class OwnerSource implements PageSource {
   }
 
   /** A read that has begun cannot be taken back. */
-  forget(_gfn: number, handle: number): void {
-    const stored = this.#store.get(handle);
-    this.#wanted = this.#wanted.filter((each) => each.stored !== stored);
-    this.#store.free(stored);
+  forget(gfn: number, handle: number): void {
+    this.cancel(gfn);
+    this.release(handle);
+  }
+
+  cancel(gfn: number): void {
+    this.#wanted = this.#wanted.filter((each) => each.gfn !== gfn);
+  }
+
+  retain(handle: number): void {
+    this.#store.get(handle).references++;
+  }
+
+  release(handle: number): void {
+    this.#store.free(this.#store.get(handle));
   }
 
   /** The oldest wish is read: its bytes are under way from here on. False when there is none. */

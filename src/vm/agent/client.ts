@@ -22,6 +22,9 @@ const ENDING_MS = 200;
 /** Linux takes no longer argument (MAX_ARG_STRLEN), and the code is one; some bytes are for what the agent puts before it. */
 const CODE_BYTES_MAX = 131_072 - 128;
 
+/** Of all guests together: a fork's guest may still answer for what its parent's host asked. */
+let lastId = 0;
+
 export interface StreamOptions {
   /** True: `stdin.write` and `stdin.end` reach the process. Default: it reads from /dev/null. */
   readonly stdin?: boolean;
@@ -58,12 +61,11 @@ export class AgentClient {
   private readonly ended = Promise.withResolvers<Error>();
   private readonly running = new Map<number, Running>();
   private greeted = false;
-  private lastId = 0;
 
   private constructor(vm: VmHandle, control: ControlChannel) {
     this.vm = vm;
     this.control = control;
-    this.ports = new PortPool(vm);
+    this.ports = new PortPool(vm, vm.inheritedPorts);
     this.files = new AgentFiles(this);
     this.ready.promise.catch(() => {});
   }
@@ -91,6 +93,7 @@ export class AgentClient {
     try {
       client = new AgentClient(vm, new ControlChannel(await liveness.guard(vm.openPort(CONTROL_PORT))));
       void client.listen();
+      if (vm.inheritedPorts) client.resume();
       await liveness.guard(client.ready.promise);
       return client;
     } catch (error) {
@@ -125,7 +128,7 @@ export class AgentClient {
     }
     const ports = await this.liveness.guard(this.ports.take(options.tty ? 1 : options.stdin ? 3 : 2, options.signal));
     const [output, error, input] = ports as [Port, Port?, Port?];
-    const id = ++this.lastId;
+    const id = ++lastId;
     const running: Running = { started: Promise.withResolvers(), exited: Promise.withResolvers() };
     this.running.set(id, running);
     running.exited.promise.catch(() => {});
@@ -224,6 +227,11 @@ export class AgentClient {
       );
       running?.exited.resolve(Number(second));
     }
+  }
+
+  /** The agent of a fork has been greeted by the host of its parent, or not yet; in either case it knows its commands after this. */
+  private resume(): void {
+    this.control.send(sh`command -v run >/dev/null || . /lib/shoal/commands; echo ready`).catch(() => {});
   }
 
   private greet(version: string | undefined): void {

@@ -10,6 +10,9 @@ const FIRST_DATA_PORT = 2;
 /** Enough for 16 processes with stdin, stdout and stderr each. */
 const DATA_PORTS = 48;
 
+/** A guest has opened the ports of a command that it was given by now, if it ever does, ms. */
+const INHERITED_MS = 10_000;
+
 export interface Port {
   readonly index: number;
   readonly channel: PortChannel;
@@ -20,8 +23,23 @@ export class PortPool {
   private readonly free: number[] = Array.from({ length: DATA_PORTS }, (_, position) => FIRST_DATA_PORT + position);
   private readonly waiting: { count: number; take: (ports: number[]) => void }[] = [];
 
-  constructor(vm: VmHandle) {
+  /** `inherited`: ports that are let alone first, and then until the guest has closed them. */
+  constructor(vm: VmHandle, inherited: readonly number[] = []) {
     this.vm = vm;
+    for (const index of inherited) {
+      this.free.splice(this.free.indexOf(index), 1);
+      setTimeout(() => this.reclaim(index), INHERITED_MS).unref();
+    }
+  }
+
+  private reclaim(index: number): void {
+    this.vm.openPort(index).then(
+      (channel) => {
+        channel.close();
+        this.giveBack([index]);
+      },
+      () => {},
+    );
   }
 
   /** Waits for `count` free ports and opens them. Rejects with `aborted` when the signal comes first. */

@@ -4,6 +4,9 @@
  */
 import {
   CBO_ZERO_BLOCK,
+  GENERATION_BASE,
+  GENERATION_IRQ,
+  GENERATION_SIZE,
   PLIC_BASE,
   PLIC_SIZE,
   PLIC_SOURCES,
@@ -183,6 +186,11 @@ function soc(tree: FlatTree): void {
     compatible: 'google,goldfish-rtc',
     reg: [...cells64(RTC_BASE), ...cells64(RTC_SIZE)],
     ...interrupt(RTC_IRQ),
+  });
+  tree.node(`vmgenid@${GENERATION_BASE.toString(16)}`, {
+    compatible: 'microsoft,vmgenid',
+    reg: [...cells64(GENERATION_BASE), ...cells64(GENERATION_SIZE)],
+    ...interrupt(GENERATION_IRQ),
   });
   tree.node(`serial@${UART_BASE.toString(16)}`, {
     compatible: 'ns16550a',

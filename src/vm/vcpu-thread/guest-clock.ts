@@ -25,6 +25,16 @@ export class StoppableClock implements GuestClock {
     this.#running = false;
   }
 
+  /** Guest milliseconds so far. */
+  get elapsedMs(): number {
+    return this.#running ? performance.now() - this.#origin : this.#origin;
+  }
+
+  /** Goes on from so many guest milliseconds, once it is started. */
+  set(elapsedMs: number): void {
+    this.#origin = this.#running ? performance.now() - elapsedMs : elapsedMs;
+  }
+
   reset(): void {
     this.#origin = this.#running ? performance.now() : 0;
   }

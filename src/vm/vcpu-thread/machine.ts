@@ -2,30 +2,31 @@
  * One VM on its vCPU thread, its owner: memory, hart, devices, and the requests that others put to it. Everything here runs on that
  * thread, between or during its slices; nothing blocks.
  *
- *   created ─start→ running ⇄ paused      running ⇄ waiting (for memory)
+ *   created ─start→ running ⇄ paused (where a fork may begin)      running ⇄ waiting (for memory)
  *   running ─reset→ running               any ─powerOff, guest shutdown→ stopped ─start→ running
  *   any ─a trap of ours, a guest that cannot go on→ failed
  */
 import { InvariantError } from '../../base/assert.ts';
 import { ShoalError } from '../../base/errors.ts';
-import type { VmIndex } from '../../base/numbers.ts';
-import { Hart, HartState, type HartThread } from '../../cpu/index.ts';
-import { createMachineDevices, type MachineDevices } from '../../devices/machine.ts';
-import { Disk, type PageCache } from '../../disk/index.ts';
-import { GuestMemory } from '../../guest-memory/index.ts';
+import type { HartThread } from '../../cpu/index.ts';
+import type { PageCache } from '../../disk/index.ts';
+import type { GuestMemory } from '../../guest-memory/index.ts';
 import { lifeOf } from '../../host-memory/accounts.ts';
 import type { HostMemory } from '../../host-memory/index.ts';
-import { VM_RUN_MS, VM_RUN_TIME } from '../../host-memory/tables.ts';
-import { RAM_BASE, TIMEBASE_HZ } from '../../layout/machine.ts';
+import { TIMEBASE_HZ } from '../../layout/machine.ts';
 import { OUTCOME, REQUEST, RequestReceiver, type TakenRequest } from '../request-queue.ts';
 import type { VmState } from '../types.ts';
+import { type Body, type BodyContext, buildBody, buildMemory, type MemoryPart } from './body.ts';
 import { BootLoader } from './boot-loader.ts';
-import { GuestBalloon } from './guest-balloon.ts';
+import { type Ending, joinEndings } from './ending.ts';
+import { Forking } from './forking.ts';
+import type { GuestBalloon } from './guest-balloon.ts';
 import { StoppableClock } from './guest-clock.ts';
-import type { FromThread, MachineSpec } from './messages.ts';
-import { MachinePages, type ThreadPages } from './page-source.ts';
+import type { ForkOrder, FromThread, MachineOrigin, MachineSpec } from './messages.ts';
+import type { ThreadPages } from './page-source.ts';
 import { Ports } from './ports.ts';
 import { Profiling } from './profiling.ts';
+import { MachineReport } from './report.ts';
 import { SerialLog } from './serial-log.ts';
 
 /** What a vCPU thread offers to its machines. */
@@ -50,31 +51,17 @@ const RECLAIM_AGAIN_MS = 250;
 const IDLE_SETTLE_MS = 50;
 const TICKS_PER_MS = TIMEBASE_HZ / 1000;
 
-/** What a machine is made of while it has memory: from start to power-off. */
-interface Body {
-  readonly memory: GuestMemory;
-  readonly pages: MachinePages;
-  readonly hart: Hart;
-  readonly devices: MachineDevices;
-  readonly balloon: GuestBalloon;
-  loader: BootLoader | null;
-}
-
-/** Waits for holds to drain, then for the memory to be gone; a request may wait for it. */
-interface Ending {
-  readonly state: 'stopped' | 'failed' | 'reset';
-  readonly reason?: string;
-  readonly request?: TakenRequest;
-}
-
 export class Machine {
   readonly spec: MachineSpec;
   readonly #thread: ThreadContext;
   readonly #requests: RequestReceiver;
-  readonly ports: Ports;
+  readonly #ports: Ports;
   readonly #profiling: Profiling;
+  readonly #forking: Forking;
+  readonly #report: MachineReport;
   readonly #clock = new StoppableClock();
   #body: Body | null = null;
+  #dormant: { readonly part: MemoryPart; readonly origin: MachineOrigin } | null = null;
   #state: VmState = 'created';
   #entered = false;
   #ending: Ending | null = null;
@@ -88,31 +75,37 @@ export class Machine {
   #waitsForPage = false;
   /** When (ms) to look for image pages to give up again, should it wait still. */
   #reclaimAt = 0;
-  #returnedBytes = 0;
-  #runMs = 0;
   readonly #serial = new SerialLog((bytes) => this.#log(bytes));
 
-  constructor(thread: ThreadContext, spec: MachineSpec) {
+  constructor(thread: ThreadContext, spec: MachineSpec, origin?: MachineOrigin) {
     this.#thread = thread;
     this.spec = spec;
     this.#requests = new RequestReceiver(spec.requests);
-    this.ports = new Ports(spec.vm, (message) => thread.send(message));
-    this.#profiling = new Profiling(spec.vm, thread, () => this.#runMs);
-    this.#build();
+    this.#ports = new Ports(spec.vm, (message) => thread.send(message));
+    this.#report = new MachineReport(spec.vm, (message) => thread.send(message));
+    this.#profiling = new Profiling(spec.vm, thread, () => this.#report.ranMs);
+    this.#forking = new Forking(thread, spec.vm);
+    if (!origin) this.#build();
+    else {
+      this.#dormant = { part: this.#memoryPart(origin), origin };
+      if (origin.start) this.#rouse();
+      this.#setState(origin.start ? 'running' : 'paused');
+    }
+  }
+
+  get ports(): Ports {
+    this.#rouse();
+    return this.#ports;
   }
 
   /** Its memory, from start to power-off. */
   get memory(): GuestMemory | undefined {
-    return this.#body?.memory;
+    return (this.#body ?? this.#dormant?.part)?.memory;
   }
 
   /** Its hart had the thread for so long. */
   countRunTime(ms: number): void {
-    const { memory } = this;
-    this.#runMs += ms;
-    if (!memory) return;
-    Atomics.add(memory.words, memory.account + VM_RUN_TIME, Math.round(ms * 1000));
-    Atomics.store(memory.words, memory.account + VM_RUN_MS, Math.floor(this.#runMs % 2 ** 32));
+    this.#report.countRunTime(this.memory, ms);
   }
 
   profile(on: boolean): void {
@@ -144,7 +137,7 @@ export class Machine {
     const { memory, pages } = this.#body;
     const waitReportAt = this.#isShort() ? this.#waitingSince + WAIT_REPORT_MS : Number.POSITIVE_INFINITY;
     const reclaimAt = memory.waitsForMemory ? this.#reclaimAt : Number.POSITIVE_INFINITY;
-    return Math.min(this.#idleSince + IDLE_SETTLE_MS, waitReportAt, reclaimAt, pages.retryAt);
+    return Math.min(this.#idleSince + IDLE_SETTLE_MS, waitReportAt, reclaimAt, pages.retryAt, this.#forking.deadline);
   }
 
   /**
@@ -157,6 +150,7 @@ export class Machine {
       this.#idleSince = Number.POSITIVE_INFINITY;
       this.#body?.memory.idle();
     }
+    if (now >= this.#forking.deadline) this.#fork();
     if (this.#isShort() && now >= this.#waitingSince + WAIT_REPORT_MS) this.#setState('waiting', 'no free memory in the pool');
     if (now >= this.#reclaimAt && this.#body?.memory.waitsForMemory) this.#reclaim(now);
     // Who was refused for want of the page tries again when the doorbell rings.
@@ -243,7 +237,8 @@ export class Machine {
       body.balloon.poll();
       // Last: what has just asked for a page is to have it, and nobody rings for one that is at hand.
       again = this.#pollPages(body) || again;
-      this.#reportReturned(body);
+      this.#report.returned(body.memory);
+      if (this.#forking.pending) again = this.#fork() || again;
     }
     this.#serial.flush();
     if (this.#ending) this.#tryEnd(this.#ending);
@@ -266,8 +261,28 @@ export class Machine {
     this.#end({ state: 'failed', reason });
   }
 
+  /** Children are to be made of it, between two slices. */
+  fork(order: ForkOrder): void {
+    this.#rouse();
+    this.#forking.add(order);
+    const live = this.#state === 'running' || this.#state === 'waiting' || this.#state === 'paused';
+    if (!live || !this.#body || this.#body.loader || this.#ending)
+      this.#forking.refuseAll(
+        new ShoalError(
+          'wrong-state',
+          `A machine that is ${this.#body?.loader ? 'being loaded' : this.#state} cannot be forked; start it first.`,
+        ),
+      );
+  }
+
+  #fork(): boolean {
+    if (!this.#body || this.#ending) return false;
+    return this.#forking.step({ body: this.#body, clock: this.#clock, ports: this.#ports, leave: () => this.leave() });
+  }
+
   /** True once nothing of it is left on this thread. */
   remove(): boolean {
+    this.#rouse();
     if (this.#body && !this.#ending) this.#end({ state: 'stopped', reason: 'removed' });
     if (this.#ending) this.#tryEnd(this.#ending);
     return this.#body === null;
@@ -276,6 +291,7 @@ export class Machine {
   // ---- requests ----
 
   #serve(request: TakenRequest): void {
+    this.#rouse();
     const refuse = () => request.complete(OUTCOME.refused);
     const done = () => request.complete(OUTCOME.done);
     const live = this.#state === 'running' || this.#state === 'waiting';
@@ -330,45 +346,37 @@ export class Machine {
   // ---- life ----
 
   #build(): Body {
-    const { host, hartThread, cache } = this.#thread;
-    const spec = this.spec;
-    const pages = new MachinePages({
-      host,
-      thread: this.#thread.index,
-      cache,
-      pages: this.#thread.pages,
-      images: [spec.kernel, ...(spec.initrd ? [spec.initrd] : []), ...spec.disks.map((disk) => disk.image)],
-      onUnreadable: (reason) => this.#thread.send({ kind: 'unreadable', vm: spec.vm, reason }),
-    });
-    const memory = GuestMemory.create(host, {
-      ranges: [{ address: RAM_BASE, bytes: spec.memoryBytes }],
-      domain: spec.domain,
-      thread: this.#thread.index,
-      source: pages,
-    });
-    pages.attach(memory);
-    let hart: Hart | null = null;
-    const devices = createMachineDevices({
-      memory,
-      setExternalInterrupt: (level) => hart?.setExternalInterrupt(level),
-      onUartOutput: (byte) => this.#serial.put(byte),
-      console: {
-        onOutput: (port, bytes) => this.ports.onOutput(port, bytes),
-        onPortReady: (port, ready) => this.ports.onReady(port, ready),
-        onGuestOpen: (port, open) => this.ports.onGuestOpen(port, open),
-        onInputWanted: (port) => this.ports.onInputWanted(port),
-      },
-      disks: spec.disks.map((disk) => new Disk({ cache, image: disk.image, ...(disk.layer && { layer: disk.layer }) })),
-    });
-    hart = new Hart(hartThread, new HartState(0), memory, devices.bus, {
+    const body = buildBody(this.#context, this.#memoryPart());
+    this.#body = body;
+    return body;
+  }
+
+  /** Memory of its own, which others are told of. */
+  #memoryPart(origin?: MachineOrigin): MemoryPart {
+    const part = buildMemory(this.#context, origin);
+    this.#report.begin();
+    const life = lifeOf(this.#thread.host, part.memory.vm);
+    this.#thread.send({ kind: 'slot', vm: this.spec.vm, life, instructions: 0 });
+    return part;
+  }
+
+  /** A fork that has not run yet gets its hart and devices when somebody wants something of it. */
+  #rouse(): void {
+    const dormant = this.#dormant;
+    if (!dormant) return;
+    this.#dormant = null;
+    this.#body = buildBody(this.#context, dormant.part, dormant.origin);
+  }
+
+  get #context(): BodyContext {
+    return {
+      thread: this.#thread,
+      spec: this.spec,
       clock: this.#clock,
-      console: { write: (bytes) => this.#log(bytes), read: () => 0 },
-    });
-    this.ports.attach(devices.console);
-    this.#body = { memory, pages, hart, devices, balloon: new GuestBalloon(memory, devices.balloon), loader: null };
-    this.#returnedBytes = 0;
-    this.#thread.send({ kind: 'slot', vm: spec.vm, life: lifeOf(host, memory.vm), instructions: 0 });
-    return this.#body;
+      ports: this.#ports,
+      onSerial: (byte) => this.#serial.put(byte),
+      onLog: (bytes) => this.#log(bytes),
+    };
   }
 
   #load(body: Body, loader: BootLoader): void {
@@ -404,27 +412,7 @@ export class Machine {
   }
 
   #end(ending: Ending): void {
-    const earlier = this.#ending;
-    if (earlier) {
-      // Already on its way; power-off outranks a reset, and a second wish for the same end is content with it.
-      if (earlier.state === 'reset' && ending.state !== 'reset') {
-        earlier.request?.complete(OUTCOME.cancelled);
-        this.#ending = ending;
-      } else if (ending.request) {
-        const first = earlier.request;
-        const second = ending.request;
-        this.#ending = {
-          ...earlier,
-          request: {
-            ...second,
-            complete: (outcome) => {
-              first?.complete(outcome);
-              second.complete(outcome);
-            },
-          },
-        };
-      }
-    } else this.#ending = ending;
+    this.#ending = this.#ending ? joinEndings(this.#ending, ending) : ending;
     this.#starting?.complete(OUTCOME.cancelled);
     this.#starting = null;
   }
@@ -441,7 +429,11 @@ export class Machine {
       const freed = ending.state === 'reset' ? body.memory.reset() : body.memory.powerOff();
       if (freed === 'wait') return;
     }
-    this.ports.endAll();
+    this.#forking.refuseAll(
+      new ShoalError('aborted', 'The machine was powered off or reset before it was forked.'),
+      body ?? undefined,
+    );
+    this.#ports.endAll();
     this.#requests.nextGeneration();
     this.#ending = null;
     this.#waitsForPage = false;
@@ -483,13 +475,6 @@ export class Machine {
         ? { code: error.code, message: error.message }
         : { code: 'guest-fault', message: String(error) };
     this.#thread.send({ kind: 'state', vm: this.spec.vm, state: this.#state, error: wire });
-  }
-
-  #reportReturned(body: Body): void {
-    const returned = this.#thread.host.memoryOfVm(body.memory.vm as VmIndex).returnedBytes;
-    if (returned === this.#returnedBytes) return;
-    this.#returnedBytes = returned;
-    this.#thread.send({ kind: 'returned', vm: this.spec.vm, bytes: returned });
   }
 
   #log(bytes: Uint8Array): void {

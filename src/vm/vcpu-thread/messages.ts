@@ -5,19 +5,23 @@
  * its doorbell. Byte streams carry credit both ways: neither side may have more than `PORT_WINDOW` bytes of one port under way.
  */
 
-import type { IoChannel, LayerFile, SharedImage } from '../../disk/index.ts';
+import type { IoChannel, SealedLayer, SharedImage } from '../../disk/index.ts';
+import type { ForkedMemory } from '../../guest-memory/fork.ts';
 import type { ArenaMap } from '../../layout/arena.ts';
 import type { StoreSetup } from '../../page-store/index.ts';
 import type { ClientChannel } from '../translator-thread/channel.ts';
 import type { TranslationSettings, VmProfile, VmState } from '../types.ts';
+import type { PackedState } from './machine-state.ts';
 
 /** Bytes of one port and direction that may be on their way unacknowledged. */
 export const PORT_WINDOW = 256 * 1024;
 
-/** A disk as the main thread opened it: the shared base image, and the private layer on top where it is writable. */
+/** A disk as the main thread opened it: the shared base image, and the private layer on top where it is writable, above those of its ancestors. */
 export interface DiskSpec {
   readonly image: SharedImage;
-  readonly layer?: LayerFile;
+  readonly layer?: SealedLayer;
+  /** Sealed, the newest first. */
+  readonly below?: readonly SealedLayer[];
 }
 
 /** All that a vCPU thread needs to make a machine; files are opened and checked by the main thread. */
@@ -36,8 +40,38 @@ export interface MachineSpec {
   readonly requests: SharedArrayBuffer;
 }
 
+/** What a machine that is a fork begins with. */
+export interface MachineOrigin {
+  readonly memory: ForkedMemory;
+  readonly state: PackedState;
+  readonly start: boolean;
+}
+
+/** Children to be made of a machine. */
+export interface ForkOrder {
+  /** The main thread's number for it. */
+  readonly fork: number;
+  /** The vCPU thread of each child. */
+  readonly threads: readonly number[];
+  /** For each disk a new layer that goes on top if the one that is there has to be sealed; null: it is read-only. */
+  readonly layers: readonly (SealedLayer | null)[];
+}
+
+export interface ForkResult {
+  /** One for each child. */
+  readonly memories: readonly ForkedMemory[];
+  readonly state: PackedState;
+  /** Data ports that were in use. */
+  readonly portsInUse: readonly number[];
+  /** How long the parent stood still for it, ms. */
+  readonly pausedMs: number;
+  /** Of each disk whether its layer was sealed. */
+  readonly sealed: readonly boolean[];
+}
+
 export type ToThread =
-  | { readonly kind: 'create'; readonly spec: MachineSpec }
+  | { readonly kind: 'create'; readonly spec: MachineSpec; readonly origin?: MachineOrigin }
+  | { readonly kind: 'fork'; readonly vm: number; readonly order: ForkOrder }
   | { readonly kind: 'remove'; readonly vm: number }
   | { readonly kind: 'open-port'; readonly vm: number; readonly port: number }
   | { readonly kind: 'close-port'; readonly vm: number; readonly port: number }
@@ -76,6 +110,13 @@ export type FromThread =
   | { readonly kind: 'log'; readonly vm: number; readonly bytes: Uint8Array }
   /** What was seen; null: the machine is off. */
   | { readonly kind: 'profile'; readonly vm: number; readonly profile: VmProfile | null }
+  /** An order was carried out, or why not. */
+  | {
+      readonly kind: 'forked';
+      readonly vm: number;
+      readonly fork: number;
+      readonly result: ForkResult | { readonly error: WireError; readonly sealed: readonly boolean[] };
+    }
   | { readonly kind: 'closed' };
 
 /** What a vCPU thread is started with. */

@@ -86,8 +86,21 @@ export class MachinePages implements PageSource {
   }
 
   forget(guestFrame: number, handle: number): void {
+    this.cancel(guestFrame);
+    this.release(handle);
+  }
+
+  cancel(guestFrame: number): void {
     const wanted = this.#wanted.get(guestFrame);
     if (wanted) this.#unwant(wanted);
+  }
+
+  /** Pages of images are there for everybody. */
+  retain(handle: number): void {
+    if (isStoreHandle(handle)) this.#options.pages.reader.retain(handle);
+  }
+
+  release(handle: number): void {
     if (isStoreHandle(handle)) this.#options.pages.reader.free(handle);
   }
 

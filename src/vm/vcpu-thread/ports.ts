@@ -4,8 +4,8 @@
  * stalls the guest process that writes its port, and nothing else.
  */
 import type { ConsoleDevice } from '../../devices/virtio/console/device.ts';
-import type { FromThread } from './messages.ts';
-import { PORT_WINDOW } from './messages.ts';
+import type { SavedPorts } from './machine-state.ts';
+import { type FromThread, PORT_WINDOW } from './messages.ts';
 
 /** hvc0: Linux spins until its bytes are taken, so they always are; a main thread that lags loses the oldest in its bounded log. */
 const CONSOLE_PORT = 0;
@@ -23,9 +23,22 @@ interface Port {
   /** Input that the guest's queue had no room for. */
   readonly input: Uint8Array[];
   ending: boolean;
+  /** Whoever used it on the host did so in the machine that this one is a fork of. What the guest writes there is dropped, until it closes it. */
+  orphaned: boolean;
+  /** Somebody wants it as soon as the guest has closed it. */
+  wanted: boolean;
 }
 
-const newPort = (): Port => ({ open: false, announced: false, underway: 0, stalled: false, input: [], ending: false });
+const newPort = (): Port => ({
+  open: false,
+  announced: false,
+  underway: 0,
+  stalled: false,
+  input: [],
+  ending: false,
+  orphaned: false,
+  wanted: false,
+});
 
 export class Ports {
   readonly #vm: number;
@@ -45,15 +58,35 @@ export class Ports {
     device.addPort(AGENT_PORT, AGENT_PORT_NAME);
   }
 
+  save(): SavedPorts {
+    const inUse = [...this.#ports].filter(([index, port]) => index > AGENT_PORT && (port.open || port.orphaned));
+    return { inUse: inUse.map(([index]) => index), agentInput: [...this.#port(AGENT_PORT).input] };
+  }
+
+  /** As `attach`, for the device of a fork. The agent goes on; of the data ports that are in use, the guest's readers come to their end. */
+  inherit(device: ConsoleDevice, { inUse, agentInput }: SavedPorts): void {
+    this.attach(device);
+    this.#port(AGENT_PORT).input.push(...agentInput);
+    for (const index of inUse) {
+      this.#port(index).orphaned = true;
+      device.endInput(index);
+    }
+  }
+
   // ---- what the main thread asks ----
 
   open(index: number): void {
     const port = this.#port(index);
+    port.wanted = port.orphaned && (this.#device?.guestIsOpen(index) ?? false);
+    if (port.wanted) return;
+    if (port.orphaned) this.#device?.setHostOpen(index, false);
+    port.orphaned = false;
     port.open = true;
     port.announced = false;
     port.underway = 0;
     port.ending = false;
-    port.input.length = 0;
+    // What a fork has for its agent from before stays in front.
+    if (index !== AGENT_PORT) port.input.length = 0;
     if (index !== CONSOLE_PORT) this.#device?.addPort(index, `shoal.${index}`);
     this.#device?.setHostOpen(index, true);
     if (this.#device?.portIsReady(index)) this.#announce(index);
@@ -62,6 +95,8 @@ export class Ports {
   close(index: number): void {
     const port = this.#port(index);
     if (index === CONSOLE_PORT) return;
+    port.wanted = false;
+    if (port.orphaned) return;
     port.open = false;
     port.input.length = 0;
     this.#device?.setHostOpen(index, false);
@@ -119,8 +154,16 @@ export class Ports {
   }
 
   onGuestOpen(index: number, open: boolean): void {
+    const port = this.#port(index);
     if (open) this.#feed(index);
-    else if (this.#port(index).open) this.#send({ kind: 'port-ended', vm: this.#vm, port: index });
+    else if (port.orphaned) this.#endOrphan(index, port);
+    else if (port.open) this.#send({ kind: 'port-ended', vm: this.#vm, port: index });
+  }
+
+  #endOrphan(index: number, port: Port): void {
+    port.orphaned = false;
+    this.#device?.setHostOpen(index, false);
+    if (port.wanted) this.open(index);
   }
 
   onInputWanted(index: number): void {
@@ -134,6 +177,8 @@ export class Ports {
       port.announced = false;
       port.underway = 0;
       port.stalled = false;
+      port.orphaned = false;
+      port.wanted = false;
       if (port.open && index !== CONSOLE_PORT) this.#send({ kind: 'port-ended', vm: this.#vm, port: index });
       if (index !== CONSOLE_PORT) port.open = false;
     }

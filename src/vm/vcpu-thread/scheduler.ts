@@ -8,7 +8,7 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { ShoalError } from '../../base/errors.ts';
 import { MEMORY_WORKER } from '../../host-memory/waiters.ts';
 import { Machine, type ThreadContext } from './machine.ts';
-import type { MachineSpec, ToThread } from './messages.ts';
+import type { MachineOrigin, MachineSpec, ToThread } from './messages.ts';
 import { NominationServer } from './nomination-server.ts';
 
 /** A machine that is not alone gives the thread up after this long, ms. */
@@ -228,7 +228,7 @@ export class Scheduler {
       for (const vm of this.#machines.keys()) this.#removing.add(vm);
       return;
     }
-    if (message.kind === 'create') return this.#create(message.spec);
+    if (message.kind === 'create') return this.#create(message.spec, message.origin);
     if (message.kind === 'drop-image') return this.#thread.cache.drop(message.image);
     const machine = this.#machines.get(message.vm);
     if (message.kind === 'remove') {
@@ -237,6 +237,7 @@ export class Scheduler {
       return;
     }
     if (!machine) return;
+    if (message.kind === 'fork') return machine.fork(message.order);
     const { ports } = machine;
     switch (message.kind) {
       case 'profile':
@@ -256,9 +257,9 @@ export class Scheduler {
     }
   }
 
-  #create(spec: MachineSpec): void {
+  #create(spec: MachineSpec, origin: MachineOrigin | undefined): void {
     try {
-      this.#machines.set(spec.vm, new Machine(this.#thread, spec));
+      this.#machines.set(spec.vm, new Machine(this.#thread, spec, origin));
       this.#thread.send({ kind: 'created', vm: spec.vm });
     } catch (error) {
       const code = error instanceof ShoalError ? error.code : 'guest-fault';

@@ -53,6 +53,8 @@ export class BlockDevice implements VirtioDevice {
   /** Restored requests that were not yet begun anew. */
   #restart: number[] = [];
   #awake = false;
+  /** Nothing is taken from the queue now. */
+  #quiet = false;
 
   constructor(name: string, backend: BlockBackend, memory: GuestAccess, outbox: Outbox) {
     this.name = name;
@@ -70,7 +72,13 @@ export class BlockDevice implements VirtioDevice {
   }
 
   get requestsInFlight(): number {
-    return this.#requests.length;
+    return this.#requests.length + this.#restart.length;
+  }
+
+  /** What the guest asks for meanwhile stays in its queue. */
+  quiesce(quiet: boolean): void {
+    if (this.#quiet && !quiet) this.#transport.queues[0].retry = true;
+    this.#quiet = quiet;
   }
 
   connect(transport: VirtioTransport): void {
@@ -82,7 +90,7 @@ export class BlockDevice implements VirtioDevice {
   start(): void {}
 
   notify(): void {
-    if (this.#restart.length > 0) return;
+    if (this.#restart.length > 0 || this.#quiet) return;
     const queue = this.#transport.queues[0];
     while (queue.pop(this.#chain, registers.CHAIN_BYTES_MAX)) {
       const request = this.#accept();
