@@ -543,6 +543,9 @@ export class Owner {
     }
     if (result === 'wait') return;
     assert(isAbsent === (result === 'ok'), `bytes that came back for page ${arrival.gfn} were ${result}`);
-    if (result === 'ok') this.world.store.free(stored);
+    if (result !== 'ok') return;
+    // Asked for, cancelled by a fork and asked for again, a page may have come by the first way while the second wish waits.
+    this.source.cancel(arrival.gfn);
+    this.world.store.free(stored);
   }
 }

@@ -103,6 +103,7 @@ export class OwnerSource implements PageSource {
   read(): boolean {
     const next = this.#wanted.shift();
     if (next === undefined) return false;
+    assert(!next.stored.forgotten, `slot ${next.stored.handle} is wanted by somebody after it was freed`);
     next.stored.readers++;
     const words = new Int32Array(1024);
     words[FIRST] = next.stored.first;
