@@ -35,7 +35,7 @@ const IDLE_PAGES = 200;
 const IDLE_BYTES = 64;
 const READS = 2000;
 const ROUNDS = 3;
-const STATE = { name: 'bench', machine: {}, devices: [], disks: [] };
+const STATE = { name: 'bench', machine: {}, devices: [] };
 
 const folder = mkdtempSync(join(tmpdir(), 'shoal-snapshot-'));
 

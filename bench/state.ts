@@ -1,18 +1,22 @@
 /**
- * State of machines as a value. So far: forks of a running Debian guest, of 256 MiB and of 1 GiB.
+ * State of machines as a value: forks of a running Debian guest, of 256 MiB and of 1 GiB; snapshots of one, and machines restored from them.
  *
- *   FORKS   forks of each guest one by one (100)
- *   MANY    forks of one guest at once (1000)
+ *   FORKS       forks of each guest one by one (100)
+ *   MANY        forks of one guest at once (1000)
+ *   SNAPSHOTS   snapshots of a busy guest (60)
+ *   RESTORES    machines restored one by one (20)
  */
 
 import { type Check, report } from './report.ts';
 import { MANY_CHECKS, manyForks } from './state/many-forks.ts';
 import { forksOneByOne } from './state/one-by-one.ts';
+import { snapshots } from './state/snapshots.ts';
 
 const MIB = 2 ** 20;
 const small = await forksOneByOne('256M');
 const large = await forksOneByOne('1G');
 const many = await manyForks();
+const saved = await snapshots();
 
 const sizes = [
   ['256 MiB', small],
@@ -20,7 +24,7 @@ const sizes = [
 ] as const;
 const atMost = (name: string, value: number, unit: string, bar: number): Check => ({ name, value, unit, bar, atMost: true });
 report(
-  'forks of a running Debian guest',
+  'forks and snapshots of a running Debian guest',
   [
     ...sizes.flatMap(([size, { pausedMs, firstInstructionMs, firstOutputMs }]) => [
       atMost(`${size}: pause of the parent, p50`, pausedMs.p50, 'ms', 1),
@@ -32,6 +36,21 @@ report(
     atMost(`${many.count} forks of one guest`, many.seconds, 's', MANY_CHECKS.seconds),
     atMost('a fork that never ran', many.dormantBytes / 1024, 'KiB', MANY_CHECKS.dormantKib),
     atMost('a fork that ran, idle for a second', many.idleBytes / 1024, 'KiB', MANY_CHECKS.idleKib),
+    atMost('snapshot of a busy guest: pause, p50', saved.pausedMs.p50, 'ms', 3),
+    atMost('snapshot of a busy guest: pause, p99', saved.pausedMs.p99, 'ms', 10),
+    atMost('second snapshot of an idle guest', saved.idleSecondBytes / 1024, 'KiB', 64),
+    atMost("restore: call to the machine's first instruction, p50", saved.firstInstructionMs.p50, 'ms', 10),
+    atMost('restore: call to the first command output, p50', saved.firstOutputMs.p50, 'ms', 150),
+    atMost('frames of 32 restored machines, never resumed, against one', saved.framesRatio, '×', 1.5),
   ],
-  { small, large, many, parentMib: many.parentBytes / MIB },
+  {
+    small,
+    large,
+    many,
+    saved,
+    /** What the same bytes take: saved, written raw with fsync, copied in memory. */
+    saveAgainstRawWrite: saved.firstMs / saved.rawWriteMs,
+    saveAgainstMemoryCopy: saved.firstMs / saved.memoryCopyMs,
+    parentMib: many.parentBytes / MIB,
+  },
 );

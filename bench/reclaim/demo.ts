@@ -30,7 +30,7 @@ async function play(host: Host, model: DemoModel, timeoutMs: number): Promise<nu
 }
 
 export const demoSettles: Part = async () => {
-  const host = await Host.open({ memory: '1G' });
+  const host = await Host.open({ memory: '1G', templates: false });
   try {
     const model = newModel(8);
     await play(host, model, CROWD_TIMEOUT_MS);
@@ -57,7 +57,7 @@ export const demoSettles: Part = async () => {
 };
 
 export const demoCrowd: Part = async () => {
-  const host = await Host.open({ memory: '192M' });
+  const host = await Host.open({ memory: '192M', templates: false });
   try {
     const model = newModel(16);
     const seconds = await play(host, model, CROWD_TIMEOUT_MS);

@@ -33,7 +33,7 @@ export const pageCache: Part = async () => {
 };
 
 async function measure(disk: string): Promise<{ checks: Check[]; details: Record<string, unknown> }> {
-  await using host = await Host.open({ memory: '1G' });
+  await using host = await Host.open({ memory: '1G', templates: false });
   const vm = await host.run({ image: 'debian-mini', memory: '256M', disks: [disk] });
   await install(vm, 'stalls');
   const fresh = await stalls(vm);

@@ -37,7 +37,7 @@ interface Outcome {
 }
 
 export const pressure: Part = async () => {
-  const host = await Host.open({ memory: `${POOL_MIB}M`, swap: { size: SWAP_BYTES } });
+  const host = await Host.open({ memory: `${POOL_MIB}M`, templates: false, swap: { size: SWAP_BYTES } });
   try {
     const vms: Vm[] = [];
     for (let i = 0; i < GUESTS; i++) {

@@ -28,7 +28,7 @@ const heldMib = async (vm: Vm): Promise<number> => {
 };
 
 export const shares: Part = async () => {
-  const host = await Host.open({ memory: `${POOL_MIB}M`, swap: { size: '1G' } });
+  const host = await Host.open({ memory: `${POOL_MIB}M`, templates: false, swap: { size: '1G' } });
   try {
     const run = (name: string, share: number): Promise<Vm> =>
       host.run({ image: 'debian-mini', memory: '320M', name, shares: share, minimum: `${MINIMUM_MIB}M` });

@@ -12,6 +12,7 @@ export interface MachineFlags extends LimitFlags {
   append?: string;
   disk?: string[];
   domain?: string;
+  cold?: true;
 }
 
 /** Adds them to `command`. */
@@ -25,6 +26,7 @@ export function withMachineOptions<A extends any[], O extends OptionValues>(comm
     .option('--initrd <file>', 'its initramfs')
     .option('--append <words>', 'kernel parameters')
     .option('--disk <file[:rw]>', 'a disk image; with :rw writes go to a layer that ends with the machine', listOption)
+    .option('--cold', 'boot, and do not start from a snapshot of the booted image')
     .option('--domain <name>', 'machines of different domains never share memory');
   return withLimitOptions(machine);
 }
@@ -39,6 +41,7 @@ export function createOptions(image: string | undefined, flags: MachineFlags): C
     ...(flags.append === undefined ? {} : { commandLine: flags.append }),
     ...(flags.disk === undefined ? {} : { disks: flags.disk.map(parseDisk) }),
     ...(flags.domain === undefined ? {} : { domain: flags.domain }),
+    ...(flags.cold === undefined ? {} : { cold: flags.cold }),
     ...limitOptions(flags),
   };
 }

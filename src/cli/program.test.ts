@@ -240,6 +240,23 @@ test('every command has help with a description', () => {
   }
 });
 
+describe('snapshots', () => {
+  test('a machine is saved and restored; what is not there is an error', async () => {
+    await shoal(['run', '--kernel', '/kernel', '--name', 'saved', '-d']);
+    const { code, stdout } = await shoal(['snapshot', 'create', 'saved', 'noon', '--store', join(directory, 'snapshots')]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^[0-9a-f]{32}\n$/);
+    const json = await shoal(['snapshot', 'create', 'saved', '--json', '-q']);
+    expect(JSON.parse(json.stdout)).toMatchObject({ name: 'saved', storedPages: 1, addedBytes: 4096, pausedMs: 0.5 });
+    expect(await shoal(['restore', stdout.trim(), '-n', 'back'])).toMatchObject({ code: 0, stdout: 'back\n' });
+    expect(JSON.parse((await shoal(['restore', stdout.trim(), '--paused', '--json'])).stdout)).toMatchObject({ state: 'paused' });
+    expect(await shoal(['restore', 'f'.repeat(32)])).toMatchObject({ code: 1, stderr: expect.stringContaining('no snapshot') });
+    expect(await shoal(['snapshot', 'create', 'nobody'])).toMatchObject({ code: 1, stderr: expect.stringContaining('nobody') });
+    const { stdout: names } = await shoal(['ps', '-q']);
+    for (const name of names.trim().split('\n')) await shoal(['rm', '-f', name]);
+  });
+});
+
 describe('settings that change live', () => {
   test('limits of a machine: given at its making, changed, shown', async () => {
     await shoal(['create', '--kernel', '/kernel', '--name', 'bounded', '--minimum', '16M', '--shares', '50']);

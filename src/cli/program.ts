@@ -20,6 +20,7 @@ import { pauseCommand } from './pause.ts';
 import { profileCommand } from './profile.ts';
 import { psCommand } from './ps.ts';
 import { resetCommand } from './reset.ts';
+import { restoreCommand } from './restore.ts';
 import { resumeCommand } from './resume.ts';
 import { rmCommand } from './rm.ts';
 import { runCommand } from './run.ts';
@@ -70,6 +71,7 @@ export function program(afterDashes: readonly string[] | undefined): CommandUnkn
     resumeCommand(),
     resetCommand(),
     forkCommand(),
+    restoreCommand(),
     rmCommand(),
     imagesCommand(),
     snapshotCommand(),

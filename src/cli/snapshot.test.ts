@@ -18,7 +18,7 @@ beforeAll(() => {
   const save = (name: string, parent?: string): string => {
     const writer = snapshots.begin({ pages: 65_536, parent });
     for (let page = 0; page < 40; page++) writer.page(page, new Uint8Array(4096).fill(page + name.length));
-    return writer.commit({ name, machine: {}, devices: [], disks: [] });
+    return writer.commit({ name, machine: {}, devices: [] });
   };
   const first = save('first');
   ids = [first, save('second', first)];

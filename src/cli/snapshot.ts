@@ -1,26 +1,82 @@
-/** `shoal snapshot`: the store of snapshots. These verbs work on its folder and need no host. */
+/** `shoal snapshot`: saves machines, which their host does, and looks after the store of snapshots, which needs no host. */
 import { Command, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import { ShoalError } from '../base/errors.ts';
+import type { SnapshotResult, Vm } from '../host/index.ts';
 import { formatSize } from '../host/size.ts';
 import { openSnapshots, type SnapshotInfo, snapshotsFolder } from '../host/snapshots.ts';
+import { connect } from './connection.ts';
 import { CliError, ExitCode } from './exit-code.ts';
-import { formatAge, printJson, printTable } from './table.ts';
+import { Progress } from './progress.ts';
+import { formatAge, formatSpan, printJson, printTable } from './table.ts';
 
 const ID_DIGITS = 12;
+/** Progress is shown so often, ms. */
+const PROGRESS_MS = 1000;
 const PAGE_BYTES = 4096;
 
-const storeOption = () =>
+export const storeOption = () =>
   new Option('--store <folder>', 'where the snapshots are (default: snapshots/ in SHOAL_DATA, else in ~/.local/share/shoal)');
 const open = (folder: string | undefined, create = false) => openSnapshots(folder ?? snapshotsFolder(), { create });
 
 export function snapshotCommand(): CommandUnknownOpts {
   const command = new Command('snapshot')
-    .summary('list, verify, export, import, remove and prune snapshots')
-    .description('Snapshots of machines, kept page by page, each page once. These verbs need no host.');
-  for (const verb of [listCommand(), verifyCommand(), exportCommand(), importCommand(), removeCommand(), pruneCommand()]) {
+    .summary('save machines; list, verify, export, import, remove and prune snapshots')
+    .description('Snapshots of machines, kept page by page, each page once. `shoal restore` makes machines of them.');
+  for (const verb of [
+    createCommand(),
+    listCommand(),
+    verifyCommand(),
+    exportCommand(),
+    importCommand(),
+    removeCommand(),
+    pruneCommand(),
+  ]) {
     command.addCommand(verb);
   }
   return command;
+}
+
+function createCommand(): CommandUnknownOpts {
+  return new Command('create')
+    .description('save a machine: memory, devices and disks of one instant. It runs on. Prints the id of the snapshot')
+    .argument('<machine>', 'name or id of a machine that runs or is paused')
+    .argument('[name]', 'name of the snapshot (default: the machine’s)')
+    .addOption(storeOption())
+    .option('--json', 'one line of JSON')
+    .option('-q, --quiet', 'no progress on stderr')
+    .action(async (machine, name, { store: folder, json, quiet }) => {
+      const vm = await (await connect()).vm(machine);
+      const saved = await save(vm, { ...(name !== undefined && { name }), ...(folder && { folder }) }, quiet === true);
+      if (json) printJson(saved);
+      else process.stdout.write(`${saved.id}\n`);
+      const { pausedMs, addedBytes } = saved;
+      if (!(json || quiet)) process.stderr.write(`pause ${pausedMs.toFixed(1)} ms, ${formatSize(addedBytes)} added\n`);
+    });
+}
+
+/** Says what it waits for, once a second. Ctrl-C gives the save up, and leaves no snapshot. */
+async function save(vm: Vm, options: { name?: string; folder?: string }, quiet: boolean): Promise<SnapshotResult> {
+  const progress = new Progress({ quiet });
+  const controller = new AbortController();
+  const interrupt = (): void => controller.abort();
+  process.once('SIGINT', interrupt);
+  process.once('SIGTERM', interrupt);
+  const began = performance.now();
+  const show = (): void => {
+    const passed = process.stderr.isTTY ? `, ${formatSpan(performance.now() - began)} so far` : '';
+    progress.show(`${vm.name} is being saved${passed}`);
+  };
+  const timer = setInterval(show, PROGRESS_MS);
+  try {
+    return await vm.snapshot({ ...options, signal: controller.signal });
+  } catch (error) {
+    throw controller.signal.aborted ? new CliError('', ExitCode.interrupted) : error;
+  } finally {
+    clearInterval(timer);
+    progress.clear();
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+  }
 }
 
 function listCommand(): CommandUnknownOpts {
@@ -126,8 +182,8 @@ async function listed(folder: string | undefined): Promise<SnapshotInfo[]> {
   }
 }
 
-function rowOf({ id, name, pages, storedPages, addedBytes, createdMs, parent, damage }: SnapshotInfo): string[] {
+function rowOf({ id, name, memoryPages, storedPages, addedBytes, createdMs, parent, damage }: SnapshotInfo): string[] {
   if (damage !== null) return [id.slice(0, ID_DIGITS), '-', '-', '-', '-', '-', damage];
-  const sizes = [pages * PAGE_BYTES, storedPages * PAGE_BYTES, addedBytes].map(formatSize);
+  const sizes = [memoryPages * PAGE_BYTES, storedPages * PAGE_BYTES, addedBytes].map(formatSize);
   return [id.slice(0, ID_DIGITS), name, ...sizes, formatAge(createdMs), parent?.slice(0, ID_DIGITS) ?? '-'];
 }

@@ -3,21 +3,21 @@ import { expect, test } from 'vitest';
 import { Outbox } from '../devices/outbox.ts';
 import { BlockDevice } from '../devices/virtio/block/device.ts';
 import { TestDriver } from '../devices/virtio/test-driver.ts';
-import { Disk } from './disk.ts';
+import { Disk, type SavedPart } from './disk.ts';
 import { createLayer } from './layer.ts';
 import type { PageCache } from './page-cache.ts';
-import { openTestPool, pattern, type TestPool } from './test-pool.ts';
+import { openTestPool, pattern, savePages, type TestPool } from './test-pool.ts';
 
 const IN = 0;
 const OUT = 1;
 const FLUSH = 4;
 
 /** A guest with one disk; `transfer` is one request, whose data lie at `at`. */
-function guest(pool: TestPool, content: Uint8Array, writable: boolean, cache: PageCache = pool.caches[0]) {
+function guest(pool: TestPool, content: Uint8Array, writable: boolean, cache: PageCache = pool.caches[0], saved?: SavedPart) {
   const image = pool.images.open(pool.file(`disk${Math.random()}`, content), 0);
   const layer = createLayer(pool.directory, content.length);
   const outbox = new Outbox();
-  const disk = new Disk({ cache, image, ...(writable && { layer }) });
+  const disk = new Disk({ cache, image, ...(writable && { layer }), ...(saved && { saved }) });
   const device = new BlockDevice('disk0', disk, pool.ram, outbox);
   const driver = new TestDriver(device, pool.ram);
   pool.ram.frameBytes = (frame) => cache.bytesOf(frame);
@@ -158,6 +158,85 @@ test('any sequence of reads and writes gives what a plain array would', async ()
     }),
     { numRuns: 25 },
   );
+});
+
+test('a disk that a snapshot has a part of gives what a plain array would, through any writes and seals', async () => {
+  await using pool = await openTestPool();
+  const firstPage = 3;
+  // The last page of the disk is one sector.
+  const sectors = 41;
+  const pages = Math.ceil(sectors / 8);
+  const savedPages = Array.from({ length: pages }, (_, page) => (page === 2 ? ('zero' as const) : pattern(4096, 99 + page)));
+  const { folder, id } = savePages(pool, [...Array.from({ length: firstPage }, () => 'ballooned' as const), ...savedPages]);
+  const image = await pool.images.openSnapshot(folder, id, firstPage + pages, 0);
+  const step = fc.record({
+    kind: fc.constantFrom('read', 'read', 'write', 'write', 'seal'),
+    sector: fc.nat(sectors - 1),
+    count: fc.integer({ min: 1, max: 24 }),
+    shift: fc.constantFrom(0, 0, 512, 17),
+    seed: fc.nat(255),
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 1, maxLength: 14 }),
+      fc.tuple(fc.nat(pages), fc.nat(pages)),
+      fc.constantFrom(true, false),
+      async (steps, [one, other], readAll) => {
+        const model = pattern(sectors * 512);
+        const base = model.slice();
+        const [start, end] = [Math.min(one, other), Math.max(one, other)];
+        const list = new SharedArrayBuffer(4 * (end - start));
+        new Uint32Array(list).set(Array.from({ length: end - start }, (_, i) => start + i));
+        for (const [page, content] of savedPages.entries()) {
+          if (page < start || page >= end) continue;
+          const length = Math.min(4096, model.length - page * 4096);
+          model.set(content === 'zero' ? new Uint8Array(length) : content.subarray(0, length), page * 4096);
+        }
+        const { transfer, data, driver, disk } = guest(pool, base, true, pool.caches[0], {
+          image,
+          firstPage: firstPage + start,
+          pages: list,
+        });
+        const all = { kind: 'read', sector: 0, count: sectors, shift: 0, seed: 0 };
+        for (const { kind, sector, count, shift, seed } of readAll ? [...steps, all] : steps) {
+          if (kind === 'seal') {
+            disk.seal(createLayer(pool.directory, base.length));
+            continue;
+          }
+          const length = Math.min(count, sectors - sector) * 512;
+          const at = data + shift;
+          const bytes = pool.ram.at(at, length);
+          if (kind === 'write') {
+            bytes.set(pattern(length, seed));
+            model.set(pattern(length, seed), sector * 512);
+          } else bytes.fill(0);
+          expect(await transfer(kind === 'write' ? OUT : IN, sector, at, length)).toBe(0);
+          if (kind === 'read') expect(bytes).toEqual(model.subarray(sector * 512, sector * 512 + length));
+        }
+        expect(pool.ram.holds).toBe(0);
+        driver.transport.reset();
+      },
+    ),
+    { numRuns: 25 },
+  );
+});
+
+test('guests that read the same page of a snapshot map the same frame, and the image’s page is not read', async () => {
+  await using pool = await openTestPool();
+  const { folder, id } = savePages(pool, ['zero', pattern(4096, 50)]);
+  const image = await pool.images.openSnapshot(folder, id, 2, 0);
+  const pages = new SharedArrayBuffer(4);
+  const frames: (number | undefined)[] = [];
+  for (let i = 0; i < 2; i++) {
+    const { transfer, data } = guest(pool, pattern(4096), true, pool.caches[0], { image, firstPage: 1, pages });
+    expect(await transfer(IN, 0, data, 4096)).toBe(0);
+    expect(pool.ram.at(data, 4096)).toEqual(pattern(4096, 50));
+    frames.push(pool.ram.mapped.get(data));
+  }
+  expect(frames[0]).toBeGreaterThan(0);
+  expect(frames[1]).toBe(frames[0]);
+  expect(pool.frames.inUse).toBe(1);
+  expect([...pool.frames.imagePages.values()]).toEqual([image.firstNumber + 1]);
 });
 
 test('requests that overlap keep their order, whatever the pages take', async () => {

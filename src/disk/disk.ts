@@ -1,6 +1,6 @@
 /**
- * One machine's disk: an image below, then sealed layers of its ancestors, and a writable layer on top, or none. A page is that of the highest layer
- * that has it, else the image's.
+ * One machine's disk: an image below, then what the snapshot has that it was restored from, sealed layers of its ancestors, and a writable layer on top, or
+ * none. A page is that of the highest one that has it.
  *
  * Lives on the machine's vCPU thread. Which bytes go where is decided here; the order of overlapping requests is kept by the
  * device, which begins a request only when no earlier one touches its pages.
@@ -16,6 +16,26 @@ import type { PageCache } from './page-cache.ts';
 import { SealedPages } from './sealed-pages.ts';
 import type { SharedImage } from './shared-image.ts';
 
+/** The part of a disk that a snapshot has: page `firstPage + i` of the image is the disk's page `pages[i]`. */
+export interface SavedPart {
+  readonly image: SharedImage;
+  readonly firstPage: number;
+  /** 32-bit numbers, ascending. */
+  readonly pages: SharedArrayBuffer;
+}
+
+/** Where in the list of a saved part a page is, or -1. */
+export function indexInSaved(pages: Uint32Array, page: number): number {
+  let low = 0;
+  let high = pages.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((pages[middle] as number) < page) low = middle + 1;
+    else high = middle;
+  }
+  return pages[low] === page ? low : -1;
+}
+
 export interface DiskOptions {
   readonly cache: PageCache;
   readonly image: SharedImage;
@@ -23,6 +43,7 @@ export interface DiskOptions {
   readonly layer?: SealedLayer;
   /** Sealed layers below it, the newest first. */
   readonly below?: readonly SealedLayer[];
+  readonly saved?: SavedPart;
 }
 
 export class Disk implements BlockBackend {
@@ -33,6 +54,7 @@ export class Disk implements BlockBackend {
   readonly #image: SharedImage;
   #layer: Layer | undefined;
   #below: readonly Layer[];
+  readonly #saved: { readonly image: SharedImage; readonly firstPage: number; readonly pages: Uint32Array } | undefined;
   readonly #sealed: SealedPages;
   #writes: LayerWrite[] = [];
   #inFlight = 0;
@@ -43,7 +65,7 @@ export class Disk implements BlockBackend {
   };
 
   /** @throws ShoalError `bad-disk` for an image that is no whole number of sectors */
-  constructor({ cache, image, layer, below = [] }: DiskOptions) {
+  constructor({ cache, image, layer, below = [], saved }: DiskOptions) {
     if (image.bytes % 512 !== 0) {
       throw new ShoalError(
         'bad-disk',
@@ -54,6 +76,7 @@ export class Disk implements BlockBackend {
     this.#image = image;
     this.#layer = layer && new Layer(layer);
     this.#below = below.map((sealed) => new Layer(sealed));
+    this.#saved = saved && { ...saved, pages: new Uint32Array(saved.pages) };
     this.#sealed = new SealedPages(cache, image.domain, this.#arrived);
     this.bytes = image.bytes;
     this.readOnly = layer === undefined;
@@ -82,6 +105,9 @@ export class Disk implements BlockBackend {
   acquire(page: number): number {
     const sealed = this.#below.find((layer) => layer.has(page));
     if (sealed !== undefined) return this.#sealed.acquire(sealed.file, page);
+    const saved = this.#saved;
+    const index = saved ? indexInSaved(saved.pages, page) : -1;
+    if (saved && index >= 0) return this.#cache.acquire(saved.image, saved.firstPage + index, this.#arrived);
     return this.#cache.acquire(this.#image, page, this.#arrived);
   }
 

@@ -6,7 +6,7 @@ import { ShoalError } from '../base/errors.ts';
 import { ImageStore } from './image-store.ts';
 import { createLayer } from './layer.ts';
 import { pageOfNumber, type SharedImage } from './shared-image.ts';
-import { openTestPool, pattern } from './test-pool.ts';
+import { noSnapshots, openTestPool, pattern } from './test-pool.ts';
 
 test('a file is opened once per domain, however many use it', async () => {
   await using pool = await openTestPool();
@@ -57,7 +57,7 @@ test('a layer that cannot be made is a typed error', () => {
 
 test('M62: each open image has numbers of its own for its pages, and they are free again when it is closed', () => {
   const directory = mkdtempSync(join(tmpdir(), 'shoal-numbers-'));
-  const store = new ImageStore();
+  const store = new ImageStore(noSnapshots);
   const open = (name: string, pages: number): SharedImage => {
     writeFileSync(join(directory, name), '');
     truncateSync(join(directory, name), pages * 4096);

@@ -1,5 +1,5 @@
 /**
- * The image files that a pool has open, each once, however many machines use it. Runs on the main thread.
+ * The image files, and snapshots, that a pool has open, each once, however many machines use it. Runs on the main thread.
  *
  * An image is opened read-only and must not change while it is in use: its pages are shared between machines and read again
  * at any time. Whoever opens it again finds out here, whoever reads it in the I/O thread.
@@ -10,16 +10,33 @@ import { PAGE_SIZE } from '../base/numbers.ts';
 import { checkOf } from './io/file-check.ts';
 import { frameWord, NUMBERS_END, pageCount, type SharedImage, tableBytes } from './shared-image.ts';
 
+/** Digits of a snapshot's id where it is named to people. */
+const SHOWN_DIGITS = 12;
+
+/** Who reads the pages of snapshots; the I/O thread is the implementation. */
+export interface SnapshotFiles {
+  /** Opens a snapshot under a negative number. @throws ShoalError `not-found`, `bad-snapshot` */
+  openSnapshot(file: number, folder: string, id: string): Promise<void>;
+  closeSnapshot(file: number): void;
+}
+
 interface Entry {
   readonly key: string;
   readonly image: SharedImage;
   users: number;
+  /** Of a snapshot: it can be read. */
+  opened?: Promise<void>;
 }
 
 export class ImageStore {
   readonly #entries = new Map<string, Entry>();
   readonly #byId = new Map<number, Entry>();
+  readonly #snapshots: SnapshotFiles;
   #nextId = 1;
+
+  constructor(snapshots: SnapshotFiles) {
+    this.#snapshots = snapshots;
+  }
 
   /**
    * Opens a file for one more user in this domain.
@@ -46,14 +63,40 @@ export class ImageStore {
       closeSync(file);
       throw new ShoalError('bad-disk', `${path} is ${stats.isFile() ? 'empty' : 'not a regular file'}.`);
     }
-    const bytes = Number(stats.size);
-    const table = new SharedArrayBuffer(tableBytes(bytes));
-    const firstNumber = this.#numbersFor(pageCount(bytes));
-    const image: SharedImage = { id: this.#nextId++, path, file, bytes, domain, check, table, firstNumber };
-    const entry = { key, image, users: 1 };
+    return this.#add(key, { path, file, bytes: Number(stats.size), domain, check }).image;
+  }
+
+  /**
+   * Opens a snapshot of so many pages as an image, for one more user in this domain.
+   * @throws ShoalError `not-found`, `bad-snapshot`
+   */
+  async openSnapshot(folder: string, id: string, pages: number, domain: number): Promise<SharedImage> {
+    const key = `${folder}:${id}:${domain}`;
+    let entry = this.#entries.get(key);
+    if (entry) entry.users++;
+    else {
+      const file = -this.#nextId;
+      const path = `snapshot ${id.slice(0, SHOWN_DIGITS)}`;
+      entry = this.#add(key, { path, file, bytes: pages * PAGE_SIZE, domain, check: 0, snapshot: { folder, id } });
+      entry.opened = this.#snapshots.openSnapshot(file, folder, id);
+    }
+    const { image } = entry;
+    try {
+      await entry.opened;
+      return image;
+    } catch (error) {
+      if (this.close(image)) this.forget(image);
+      throw error;
+    }
+  }
+
+  #add(key: string, parts: Omit<SharedImage, 'id' | 'table' | 'firstNumber'>): Entry {
+    const table = new SharedArrayBuffer(tableBytes(parts.bytes));
+    const image = { ...parts, id: this.#nextId++, table, firstNumber: this.#numbersFor(pageCount(parts.bytes)) };
+    const entry: Entry = { key, image, users: 1 };
     this.#entries.set(key, entry);
     this.#byId.set(image.id, entry);
-    return image;
+    return entry;
   }
 
   /** One more user of an open image. */
@@ -110,7 +153,8 @@ export class ImageStore {
   /** Closes the file. A read that still comes fails by its check, even if the file number is another file's by then. */
   forget(image: SharedImage): void {
     if (!this.#byId.delete(image.id)) return;
-    closeSync(image.file);
+    if (image.file < 0) this.#snapshots.closeSnapshot(image.file);
+    else closeSync(image.file);
   }
 }
 

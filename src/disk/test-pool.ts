@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TestMemory } from '../devices/virtio/test-memory.ts';
 import { CHUNK_FRAMES } from '../layout/arena.ts';
-import { ImageStore } from './image-store.ts';
+import { SnapshotStore } from '../snapshot/index.ts';
+import { ImageStore, type SnapshotFiles } from './image-store.ts';
 import { IoClient } from './io/client.ts';
 import { IoThread } from './io/thread.ts';
 import { PageCache, type SharedFrames } from './page-cache.ts';
@@ -117,7 +118,7 @@ export async function openTestPool(threads = 1): Promise<TestPool> {
   return {
     frames,
     ram: new TestMemory(new Uint8Array(frames.memory.buffer, 0, RAM_BYTES)),
-    images: new ImageStore(),
+    images: new ImageStore(thread),
     directory,
     caches,
     file: (name, bytes) => {
@@ -139,6 +140,28 @@ export async function openTestPool(threads = 1): Promise<TestPool> {
     },
   };
 }
+
+/** A snapshot of these pages, or kinds of pages, in a store in the pool's folder. */
+export function savePages({ directory }: TestPool, pages: readonly (Uint8Array | 'zero' | 'ballooned')[]): SavedPages {
+  const folder = join(directory, 'snapshots');
+  const writer = SnapshotStore.open(folder).begin({ pages: pages.length });
+  for (const [page, content] of pages.entries()) {
+    if (typeof content === 'string') writer.run(page, 1, content);
+    else writer.page(page, content);
+  }
+  return { folder, id: writer.commit({ name: 'saved', machine: null, devices: [] }) };
+}
+
+export interface SavedPages {
+  readonly folder: string;
+  readonly id: string;
+}
+
+/** For tests that open none. */
+export const noSnapshots: SnapshotFiles = {
+  openSnapshot: () => Promise.reject(new Error('there are no snapshots here')),
+  closeSnapshot: () => {},
+};
 
 /** Bytes that differ from page to page and from place to place. */
 export function pattern(length: number, seed = 0): Uint8Array {

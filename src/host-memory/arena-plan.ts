@@ -41,7 +41,7 @@ export function planArena(plan: ArenaPlan): ArenaMap {
   // Frames are numbered from address 0, so the table's length depends on where it ends; frames below the first chunk have no entry in use.
   const afterFrameTable = (arenaBytes: number): number =>
     roundUp(frameTable + (arenaBytes / PAGE_SIZE) * FRAME_ENTRY_SIZE, PAGE_SIZE);
-  const scratchBytes = (threadCount + 1) * SCRATCH_BYTES;
+  const scratchBytes = (threadCount + 2) * SCRATCH_BYTES;
   const fixedBytes = tablePageBytes + PAGE_SIZE + roundUp(threadCount * decodeCacheBytes, PAGE_SIZE) + scratchBytes;
   let arenaBytes = CHUNK_SIZE;
   let framesStart = 0;

@@ -15,6 +15,7 @@ export async function connectGuestAgent(vm: VmHandle): Promise<GuestAgent> {
     statFile: async (path) => fileEntry(await agent.files.stat(path)),
     makeDirectory: (path, { recursive, mode }) => agent.files.mkdir(path, { recursive, ...(mode === undefined ? {} : { mode }) }),
     removeFile: (path, recursive) => agent.files.remove(path, { recursive }),
+    setClock: (msSince1970) => setClock(agent, msSince1970),
     powerOff: () => agent.powerOff(),
     closed: agent.closed,
     close: () => agent.close(),
@@ -47,6 +48,13 @@ async function startProcess(agent: AgentClient, { command, cwd, env, user, stdin
     kill: (signal) => process.kill(signal),
     resize: ({ columns, rows }) => process.resize(columns, rows),
   };
+}
+
+/** With a form that both busybox and coreutils know. */
+async function setClock(agent: AgentClient, msSince1970: number): Promise<void> {
+  const { stdout, stderr, exit } = await agent.exec(['date', '-s', `@${Math.floor(msSince1970 / 1000)}`], { stdin: false });
+  for (const output of [stdout, stderr]) for await (const _ of output);
+  await exit;
 }
 
 function fileEntry({ name, kind, size, mode, uid, gid, modifiedMs }: AgentFileEntry): FileEntry {

@@ -20,6 +20,8 @@ export interface GuestAgent {
   statFile(path: string): Promise<FileStat>;
   makeDirectory(path: string, options: { recursive: boolean; mode?: number | undefined }): Promise<void>;
   removeFile(path: string, recursive: boolean): Promise<void>;
+  /** Sets the guest's wall clock, to the second. Resolves when the guest has tried. */
+  setClock(msSince1970: number): Promise<void>;
   /** Asks the guest to power off in order; resolves when it was asked. */
   powerOff(): Promise<void>;
   /** Resolves when this agent is lost: the guest ended, or was reset. */

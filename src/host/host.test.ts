@@ -68,6 +68,29 @@ describe.each(['in process', 'over the socket'])('%s', (where) => {
     await idle.remove();
   });
 
+  test('saves a machine, and restores it under names that are given and made up, running and paused', async () => {
+    const saved = await vm.snapshot({ folder: directory });
+    expect(saved).toMatchObject({ name: `vm-${suffix}`, storedPages: 1, addedBytes: 4096, pausedMs: 0.5 });
+    const one = await host.restore(saved.id, { folder: directory, name: `back-${suffix}` });
+    expect(await one.info()).toMatchObject({ name: `back-${suffix}`, state: 'running', memoryBytes: spec.memoryBytes });
+    expect((await one.exec('echo here')).stdout).toBe('here\n');
+    const two = await host.restore(saved.id, { folder: directory, start: false });
+    expect(await two.info()).toMatchObject({ name: expect.stringMatching(/^restored-[0-9a-f]{8}$/), state: 'paused' });
+    await expect(host.restore(saved.id, { folder: directory, name: `back-${suffix}` })).rejects.toMatchObject({
+      code: 'name-taken',
+    });
+    await expect(host.restore('f'.repeat(32), { folder: directory })).rejects.toMatchObject({ code: 'not-found' });
+    pool.saved.set('0'.repeat(32), { config: { ...spec, name: 'x' } as never, about: { no: 'specification' } });
+    const before = (await host.vms()).length;
+    await expect(host.restore('0'.repeat(32), { folder: directory })).rejects.toMatchObject({ code: 'bad-snapshot' });
+    expect(await host.vms()).toHaveLength(before);
+    for (const restored of [one, two]) await restored.remove();
+    await service.create({ ...spec, name: `idle-${suffix}` });
+    const idle = await host.vm(`idle-${suffix}`);
+    await expect(idle.snapshot({ folder: directory })).rejects.toMatchObject({ code: 'wrong-state' });
+    await idle.remove();
+  });
+
   test('says when machines wait for memory, until nobody listens', async () => {
     const events = host.events();
     const first = events.next();

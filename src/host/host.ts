@@ -1,5 +1,6 @@
 /** A host, in this process or in another: makes machines, lists them, says what memory they take. */
 import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
 import { ShoalError } from '../base/errors.ts';
 import { MAX_THREADS } from '../layout/arena.ts';
 import type { SwapOptions } from '../page-store/index.ts';
@@ -10,7 +11,9 @@ import type { HostEvent, HostInfo, HostOverview, ManagerSettings } from './proto
 import { RemoteService } from './remote-service.ts';
 import type { HostService } from './service.ts';
 import { parseSize, type Size } from './size.ts';
+import { snapshotsFolder } from './snapshots.ts';
 import { socketPath } from './socket.ts';
+import { Templates } from './templates.ts';
 import { Vm } from './vm.ts';
 
 export interface HostOptions {
@@ -22,6 +25,8 @@ export interface HostOptions {
   overCommit?: number;
   /** A swap file: pages go there that the pool has no room for, even compressed. Default: none. */
   swap?: SwapSettings;
+  /** Machines of an image start from a snapshot of one that has booted, which the first one makes. Default true. */
+  templates?: boolean;
   /** How the memory manager works; `Host.configure` changes it. Default: fusion on, a quarter of a core, a look every 10 s, quiet after 2 s. */
   manager?: Partial<ManagerSettings>;
 }
@@ -34,6 +39,14 @@ export interface SwapSettings {
    * is left whatever happens.
    */
   path?: string;
+}
+
+export interface RestoreOptions {
+  /** Of the machine; made up when it is left out. */
+  name?: string;
+  /** The store of snapshots; default: that of `shoal snapshot`. */
+  folder?: string;
+  start?: boolean;
 }
 
 export interface ConnectOptions {
@@ -84,6 +97,20 @@ export class Host implements AsyncDisposable {
       throw error;
     }
     return vm;
+  }
+
+  /**
+   * Makes a machine that begins as a saved one was. Its pages are read when it touches them, and all machines of one snapshot and domain hold them once. Its
+   * kernel's random numbers and clock are set anew; what else the guest has made up before it was saved is the same in all of them.
+   *
+   * `snapshot`: an id, the first digits of one, or a name. `start` false: it begins paused.
+   * @throws ShoalError `not-found`, `bad-argument` for a name that several have, `bad-snapshot`, `bad-disk` when an image that it needs is missing or
+   * another one, `no-memory`, `name-taken`
+   */
+  async restore(snapshot: string, options: RestoreOptions = {}): Promise<Vm> {
+    const { name, folder = snapshotsFolder(), start = true } = options;
+    const request = { snapshot, folder: resolve(folder), start, ...(name !== undefined && { name }) };
+    return new Vm(this.#service, await this.#service.restore(request));
   }
 
   /** All machines, in the order they were made. */
@@ -164,5 +191,6 @@ export async function openLocalService(options: HostOptions): Promise<LocalServi
     ...(options.swap && { swap: swapOptions(options.swap) }),
   });
   const memoryWorker = new MemoryWorkerThread(pool.internals, manager);
-  return new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent, memoryWorker);
+  const templates = options.templates === false ? undefined : new Templates(pool, snapshotsFolder());
+  return new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent, memoryWorker, templates);
 }

@@ -18,10 +18,19 @@ export type {
 export type { ConsoleSession, VmConsole } from './console.ts';
 export type { Exec, ExecInput, ExecOptions, ExecResult, ExecStdin } from './exec.ts';
 export type { FileRead, VmFiles } from './files.ts';
-export { type ConnectOptions, Host, type HostOptions, type SwapSettings } from './host.ts';
+export { type ConnectOptions, Host, type HostOptions, type RestoreOptions, type SwapSettings } from './host.ts';
 export type { LimitOptions } from './limits.ts';
 export type { BuildProgress, CreateOptions } from './machine-spec.ts';
 export type { OutputStream } from './output.ts';
-export type { FileEntry, FileStat, HostEvent, HostInfo, HostOverview, ManagerSettings, VmInfo } from './protocol.ts';
+export type {
+  FileEntry,
+  FileStat,
+  HostEvent,
+  HostInfo,
+  HostOverview,
+  ManagerSettings,
+  SnapshotResult,
+  VmInfo,
+} from './protocol.ts';
 export type { Size } from './size.ts';
-export type { ForkOptions, Vm } from './vm.ts';
+export type { ForkOptions, SnapshotOptions, Vm } from './vm.ts';

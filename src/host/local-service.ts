@@ -4,7 +4,7 @@ import { ShoalError } from '../base/errors.ts';
 import type { MemoryMap, PageExplanation, PoolMemory, VmLimits, VmMemory, VmPool, VmProfile } from '../vm/types.ts';
 import type { ConnectAgent } from './guest-agent.ts';
 import { LocalProcess } from './local-process.ts';
-import { LocalVm } from './local-vm.ts';
+import { LocalVm, type VmMeans } from './local-vm.ts';
 import {
   type ExecRequest,
   type FileEntry,
@@ -23,11 +23,17 @@ import {
   PROTOCOL_VERSION,
   parse,
   profileRequestSchema,
+  type RestoreRequest,
+  restoreRequestSchema,
+  type SnapshotRequest,
+  type SnapshotResult,
+  snapshotRequestSchema,
   type VmInfo,
   type VmSpec,
   vmSpecSchema,
 } from './protocol.ts';
 import type { ConsoleAttachment, GuestProcess, HostService, VmAction } from './service.ts';
+import type { Templates } from './templates.ts';
 import { packageVersion } from './version.ts';
 
 /** Events that wait for a listener; what comes beyond pushes the oldest decision out, and what is no decision stays. */
@@ -43,7 +49,7 @@ export interface MemoryManager {
 export class LocalService implements HostService {
   readonly #pool: VmPool;
   readonly #manager: MemoryManager | undefined;
-  readonly #connectAgent: ConnectAgent;
+  readonly #means: VmMeans;
   readonly #vms = new Map<string, LocalVm>();
   /** Names of machines that are being made. */
   readonly #reserved = new Set<string>();
@@ -53,11 +59,11 @@ export class LocalService implements HostService {
   #closed: Promise<void> | undefined;
   #onEmpty: (() => void) | undefined;
 
-  constructor(pool: VmPool, poolBytes: number, connectAgent: ConnectAgent, manager?: MemoryManager) {
+  constructor(pool: VmPool, poolBytes: number, connectAgent: ConnectAgent, manager?: MemoryManager, templates?: Templates) {
     this.#pool = pool;
     this.#manager = manager;
     this.#poolBytes = poolBytes;
-    this.#connectAgent = connectAgent;
+    this.#means = { pool, connectAgent, ...(templates && { templates }) };
   }
 
   async info(): Promise<HostInfo> {
@@ -151,7 +157,7 @@ export class LocalService implements HostService {
     const name = spec.name ?? `${spec.image ?? 'vm'}-${id.slice(0, 4)}`;
     this.#reserve(name);
     try {
-      const vm = await LocalVm.create(id, name, spec, this.#pool, this.#connectAgent);
+      const vm = await LocalVm.create(id, name, spec, this.#means);
       this.#vms.set(id, vm);
       return vm.info;
     } finally {
@@ -177,6 +183,31 @@ export class LocalService implements HostService {
       return { machines: vms.map((vm) => vm.info), pausedMs };
     } finally {
       for (const child of taken) this.#reserved.delete(child);
+    }
+  }
+
+  async snapshot(
+    vm: string,
+    input: SnapshotRequest,
+    signal?: AbortSignal,
+    onProgress?: (pages: number, of: number) => void,
+  ): Promise<SnapshotResult> {
+    const request = parse(snapshotRequestSchema, input);
+    return this.#find(vm).snapshot({ ...request, ...(signal && { signal }), ...(onProgress && { onProgress }) });
+  }
+
+  async restore(input: RestoreRequest): Promise<VmInfo> {
+    if (this.#closed !== undefined) throw new ShoalError('host-unreachable', 'The host is closing.');
+    const { name: given, ...request } = parse(restoreRequestSchema, input);
+    const id = newId();
+    const name = given ?? `restored-${id}`;
+    this.#reserve(name);
+    try {
+      const vm = await LocalVm.restore(id, name, request, this.#means);
+      this.#vms.set(id, vm);
+      return vm.info;
+    } finally {
+      this.#reserved.delete(name);
     }
   }
 
@@ -299,6 +330,8 @@ export class LocalService implements HostService {
     // A listener may ask for the close that it is told of: it must find it begun.
     await Promise.resolve();
     for (const listener of this.#closing) listener();
+    // A host that ends with its first machine is the one that makes the template.
+    await this.#means.templates?.settled();
     await this.#manager?.close();
     await this.#pool.close();
     this.#vms.clear();

@@ -4,59 +4,107 @@
  */
 import { ShoalError } from '../base/errors.ts';
 import { panicOf } from '../vm/agent/index.ts';
-import type { VmConfig, VmHandle, VmLimits, VmPool, VmProfile } from '../vm/types.ts';
+import type { SnapshotOptions, VmConfig, VmHandle, VmLimits, VmPool, VmProfile } from '../vm/types.ts';
 import { ConsoleHub } from './console-hub.ts';
 import type { ConnectAgent, GuestAgent } from './guest-agent.ts';
-import type { VmInfo, VmSpec } from './protocol.ts';
+import {
+  type RestoreRequest,
+  type SnapshotRequest,
+  type SnapshotResult,
+  type VmInfo,
+  type VmSpec,
+  vmSpecSchema,
+} from './protocol.ts';
+import type { Templates } from './templates.ts';
 
 /** Longest time from asking for the agent to its answer: a boot, with every other guest booting too. */
 const AGENT_TIMEOUT_MS = 180_000;
+
+type SaveOptions = SnapshotRequest & Pick<SnapshotOptions, 'signal' | 'onProgress'>;
+
+/** What machines are made with. */
+export interface VmMeans {
+  readonly pool: VmPool;
+  readonly connectAgent: ConnectAgent;
+  /** Without them all machines boot. */
+  readonly templates?: Templates;
+}
 
 export class LocalVm {
   readonly id: string;
   readonly name: string;
   readonly #spec: VmSpec;
-  readonly #pool: VmPool;
-  readonly #connectAgent: ConnectAgent;
+  readonly #means: VmMeans;
   readonly #createdAtMs = Date.now();
   #handle: VmHandle;
   #startedAtMs: number | null = null;
   #reason: string | null = null;
+  /** It has booted, and nobody has used it. */
+  #mayBeTemplate = false;
+  /** Its clock stands where it was saved, until it runs. */
+  #clockStood = false;
   #agent: Promise<GuestAgent> | undefined;
   #console: ConsoleHub | undefined;
 
-  private constructor(id: string, name: string, spec: VmSpec, pool: VmPool, connectAgent: ConnectAgent, handle: VmHandle) {
+  private constructor(id: string, name: string, spec: VmSpec, means: VmMeans, handle: VmHandle) {
     this.id = id;
     this.name = name;
     this.#spec = spec;
-    this.#pool = pool;
-    this.#connectAgent = connectAgent;
+    this.#means = means;
     this.#handle = handle;
     this.#watch(handle);
   }
 
-  static async create(id: string, name: string, spec: VmSpec, pool: VmPool, connectAgent: ConnectAgent): Promise<LocalVm> {
-    return new LocalVm(
-      id,
-      name,
-      spec,
-      pool,
-      connectAgent,
-      await pool.createVm(vmConfig(name, spec, spec.limits as Partial<VmLimits>)),
-    );
+  static async create(id: string, name: string, spec: VmSpec, means: VmMeans): Promise<LocalVm> {
+    const handle = await means.pool.createVm(vmConfig(name, spec, spec.limits as Partial<VmLimits>));
+    return new LocalVm(id, name, spec, means, handle);
   }
 
   /** Machines that begin as this one is now. @throws ShoalError as `VmPool.forkVm` does. */
   async fork(ids: readonly string[], names: readonly string[], start: boolean): Promise<{ vms: LocalVm[]; pausedMs: number }> {
     this.#expect('fork', 'running', 'waiting', 'paused');
-    const { vms, pausedMs } = await this.#pool.forkVm(this.#handle, names, { start });
+    const { vms, pausedMs } = await this.#means.pool.forkVm(this.#handle, names, { start });
     const children = vms.map((handle, index) => {
       const spec = { ...this.#spec, name: names[index] as string };
-      const child = new LocalVm(ids[index] as string, names[index] as string, spec, this.#pool, this.#connectAgent, handle);
+      const child = new LocalVm(ids[index] as string, names[index] as string, spec, this.#means, handle);
       child.#startedAtMs = child.#createdAtMs;
+      child.#clockStood = this.#clockStood;
+      if (start) child.#setClock();
       return child;
     });
     return { vms: children, pausedMs };
+  }
+
+  /** Saves it, with what `restore` needs to know. @throws ShoalError as `VmPool.snapshotVm` does. */
+  async snapshot({ name = this.name, ...options }: SaveOptions): Promise<SnapshotResult> {
+    this.#expect('save', 'running', 'waiting', 'paused');
+    const saved = await this.#means.pool.snapshotVm(this.#handle, { ...options, name, about: this.#spec });
+    return { ...saved, name };
+  }
+
+  /** A machine that begins as the saved one was. @throws ShoalError as `VmPool.restoreVm` does. */
+  static async restore(id: string, name: string, request: Omit<RestoreRequest, 'name'>, means: VmMeans): Promise<LocalVm> {
+    const { pool } = means;
+    const { vm: handle, about } = await pool.restoreVm({ ...request, name });
+    const { success, data } = vmSpecSchema.safeParse(about);
+    if (!success) {
+      await pool.removeVm(handle);
+      throw new ShoalError('bad-snapshot', 'The snapshot was not made by a host, so it does not say which machine it is of.');
+    }
+    const vm = new LocalVm(id, name, { ...data, name }, means, handle);
+    vm.#startedAtMs = vm.#createdAtMs;
+    vm.#clockStood = true;
+    if (request.start) vm.#setClock();
+    return vm;
+  }
+
+  /** A guest that was restored thinks that it is the time at which it was saved: told better, as soon as its agent answers. */
+  #setClock(): void {
+    if (!this.#clockStood) return;
+    this.#clockStood = false;
+    this.agent()
+      .then((agent) => agent.setClock(Date.now()))
+      .catch(noop);
   }
 
   get handle(): VmHandle {
@@ -79,10 +127,32 @@ export class LocalVm {
 
   async start(): Promise<void> {
     const state = this.#handle.state;
-    if (state === 'stopped' || state === 'failed') await this.#renew();
-    else if (state !== 'created') throw new ShoalError('wrong-state', `“${this.name}” is ${state} already.`);
+    const isOff = state === 'stopped' || state === 'failed';
+    if (!isOff && state !== 'created') throw new ShoalError('wrong-state', `“${this.name}” is ${state} already.`);
+    if (this.#means.templates?.has(this.#spec)) return this.#startFromTemplate(this.#means.templates);
+    if (isOff) await this.#renew();
+    await this.#boot();
+  }
+
+  async #boot(): Promise<void> {
     await this.#handle.start();
     this.#startedAtMs = Date.now();
+    this.#mayBeTemplate = true;
+  }
+
+  /** Its handle becomes that of a machine which has booted before. */
+  async #startFromTemplate(templates: Templates): Promise<void> {
+    const { limits } = this.#handle;
+    await this.#means.pool.removeVm(this.#handle);
+    const started = await templates.start(this.#spec, this.name, limits);
+    if (started === undefined) {
+      await this.#renew();
+      return this.#boot();
+    }
+    this.#become(started.vm);
+    this.#startedAtMs = Date.now();
+    this.#clockStood = true;
+    this.#setClock();
   }
 
   async pause(): Promise<void> {
@@ -93,6 +163,7 @@ export class LocalVm {
   async resume(): Promise<void> {
     this.#expect('resume', 'paused');
     await this.#handle.resume();
+    this.#setClock();
   }
 
   async reset(): Promise<void> {
@@ -146,14 +217,18 @@ export class LocalVm {
   }
 
   remove(): Promise<void> {
-    return this.#pool.removeVm(this.#handle);
+    return this.#means.pool.removeVm(this.#handle);
   }
 
   async #renew(): Promise<void> {
-    await this.#pool.removeVm(this.#handle);
-    this.#handle = await this.#pool.createVm(vmConfig(this.name, this.#spec, this.#handle.limits));
+    await this.#means.pool.removeVm(this.#handle);
+    this.#become(await this.#means.pool.createVm(vmConfig(this.name, this.#spec, this.#handle.limits)));
+  }
+
+  #become(handle: VmHandle): void {
+    this.#handle = handle;
     this.#reason = null;
-    this.#watch(this.#handle);
+    this.#watch(handle);
   }
 
   #watch(handle: VmHandle): void {
@@ -185,7 +260,11 @@ export class LocalVm {
       void handle.ended.then(() => fail('stopped before its agent answered'));
     });
     try {
-      return await Promise.race([this.#connectAgent(handle), lost]);
+      const agent = await Promise.race([this.#means.connectAgent(handle), lost]);
+      // Before anybody has done anything in it.
+      if (this.#mayBeTemplate && this.#console === undefined) await this.#means.templates?.make(handle, this.#spec);
+      this.#mayBeTemplate = false;
+      return agent;
     } finally {
       clearTimeout(timer);
     }

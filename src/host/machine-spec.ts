@@ -20,6 +20,8 @@ export interface CreateOptions extends LimitOptions {
   name?: string;
   /** Machines of different domains never share a frame; default `default`. */
   domain?: string;
+  /** Boot, and do not start from a snapshot of the booted image. Machines with a kernel or disks of their own always boot. */
+  cold?: boolean;
   /** Told what is going on while an image is built. */
   onProgress?: (progress: BuildProgress) => void;
   signal?: AbortSignal;
@@ -76,6 +78,7 @@ export async function machineSpec(options: CreateOptions): Promise<VmSpec> {
     commandLine: [ALWAYS, image.commandLine, options.commandLine].filter((words) => words !== undefined).join(' '),
     disks: [...image.disks, ...disks],
     memoryBytes: memoryBytes(options.memory ?? image.memoryBytes),
+    template: options.cold !== true && disks.length === 0,
   };
 }
 

@@ -45,6 +45,8 @@ export const vmSpecSchema = z.strictObject({
   disks: z.array(z.strictObject({ image: path, writable: z.boolean() })).max(6),
   domain: name,
   limits: limitChangesSchema.optional(),
+  /** It may start from a snapshot of a machine like it that has booted, and may become that. */
+  template: z.boolean().optional(),
 });
 export type VmSpec = z.infer<typeof vmSpecSchema>;
 
@@ -58,6 +60,29 @@ export const forkRequestSchema = z.strictObject({
   start: z.boolean(),
 });
 export type ForkRequest = z.infer<typeof forkRequestSchema>;
+
+/** A snapshot of a machine. The name is for people, and by default the machine's. */
+export const snapshotRequestSchema = z.strictObject({ folder: path, name: z.string().min(1).max(200).optional() });
+export type SnapshotRequest = z.infer<typeof snapshotRequestSchema>;
+
+/** `pausedMs`: how long the machine stood still. */
+export const snapshotResultSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  storedPages: bytes,
+  addedBytes: bytes,
+  pausedMs: z.number().nonnegative(),
+});
+export type SnapshotResult = z.infer<typeof snapshotResultSchema>;
+
+/** A machine of a snapshot, which is named by its id, the first digits of it, or its name. */
+export const restoreRequestSchema = z.strictObject({
+  folder: path,
+  snapshot: z.string().min(1).max(200),
+  name: name.optional(),
+  start: z.boolean(),
+});
+export type RestoreRequest = z.infer<typeof restoreRequestSchema>;
 
 export const vmInfoSchema = z.object({
   id: z.string(),

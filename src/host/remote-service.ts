@@ -28,6 +28,10 @@ import {
   pageExplanationSchema,
   parse,
   poolMemorySchema,
+  type RestoreRequest,
+  type SnapshotRequest,
+  type SnapshotResult,
+  snapshotResultSchema,
   type VmInfo,
   type VmSpec,
   vmInfoSchema,
@@ -133,6 +137,14 @@ export class RemoteService implements HostService {
 
   fork(vm: string, request: ForkRequest): Promise<ForkResult> {
     return this.#json('POST', vmPath(vm, 'fork'), forkResultSchema, request);
+  }
+
+  snapshot(vm: string, request: SnapshotRequest, signal?: AbortSignal): Promise<SnapshotResult> {
+    return this.#json('POST', vmPath(vm, 'snapshot'), snapshotResultSchema, request, signal);
+  }
+
+  restore(request: RestoreRequest): Promise<VmInfo> {
+    return this.#json('POST', '/restore', vmInfoSchema, request);
   }
 
   stop(vm: string, timeoutMs: number): Promise<VmInfo> {

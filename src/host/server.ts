@@ -24,6 +24,8 @@ import {
   pageQuerySchema,
   parse,
   profileRequestSchema,
+  restoreRequestSchema,
+  snapshotRequestSchema,
   stopSchema,
   vmSpecSchema,
 } from './protocol.ts';
@@ -101,6 +103,7 @@ function addHostRoutes(app: Hono<Env>, service: LocalService): void {
   });
   app.get('/vms', async (c) => c.json(await service.list()));
   app.post('/vms', async (c) => c.json(await service.create(await body(c, vmSpecSchema))));
+  app.post('/restore', async (c) => c.json(await service.restore(await body(c, restoreRequestSchema))));
 }
 
 function addVmRoutes(app: Hono<Env>, service: LocalService): void {
@@ -113,6 +116,9 @@ function addVmRoutes(app: Hono<Env>, service: LocalService): void {
     app.post(`/vms/:vm/${action}`, async (c) => c.json(await service.control(c.req.param('vm'), action)));
   }
   app.post('/vms/:vm/fork', async (c) => c.json(await service.fork(c.req.param('vm'), await body(c, forkRequestSchema))));
+  app.post('/vms/:vm/snapshot', async (c) =>
+    c.json(await service.snapshot(c.req.param('vm'), await body(c, snapshotRequestSchema), c.req.raw.signal)),
+  );
   app.post('/vms/:vm/stop', async (c) => c.json(await service.stop(c.req.param('vm'), (await body(c, stopSchema)).timeoutMs)));
   app.get('/vms/:vm/wait', async (c) => c.json(await service.wait(c.req.param('vm'), c.req.raw.signal)));
   app.get('/vms/:vm/ready', async (c) => {

@@ -16,6 +16,9 @@ import type {
   LimitChanges,
   ManagerChanges,
   ManagerSettings,
+  RestoreRequest,
+  SnapshotRequest,
+  SnapshotResult,
   TerminalSize,
   VmInfo,
   VmSpec,
@@ -68,6 +71,15 @@ export interface HostService {
   control(vm: string, action: VmAction): Promise<VmInfo>;
   /** Makes machines that begin as this one is now. */
   fork(vm: string, request: ForkRequest): Promise<ForkResult>;
+  /** Saves memory, devices and disks of one instant; the guest runs on. A host in another process tells no progress. */
+  snapshot(
+    vm: string,
+    request: SnapshotRequest,
+    signal?: AbortSignal,
+    onProgress?: (pages: number, of: number) => void,
+  ): Promise<SnapshotResult>;
+  /** Makes a machine that begins as the saved one was. */
+  restore(request: RestoreRequest): Promise<VmInfo>;
   /** Asks the guest to power off and pulls the plug after `timeoutMs`. */
   stop(vm: string, timeoutMs: number): Promise<VmInfo>;
   /** Powers off at once and forgets the machine. */

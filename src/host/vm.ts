@@ -1,16 +1,28 @@
 /** A machine of a host, as its user holds it: a name and a set of verbs. It keeps no state of its own; the host is asked. */
+import { resolve } from 'node:path';
 import type { MemoryMap, PageExplanation, VmLimits, VmMemory, VmProfile } from '../vm/types.ts';
 import { VmConsole } from './console.ts';
 import { Exec, type ExecOptions } from './exec.ts';
 import { VmFiles } from './files.ts';
 import { type LimitOptions, limitChanges } from './limits.ts';
 import { parsePageAddress } from './page-address.ts';
-import type { VmInfo } from './protocol.ts';
+import type { SnapshotResult, VmInfo } from './protocol.ts';
 import type { HostService } from './service.ts';
+import { snapshotsFolder } from './snapshots.ts';
 
 /** An orderly power-off gets so long before the plug is pulled. */
 const STOP_TIMEOUT_MS = 10_000;
 const PROFILE_SECONDS = 2;
+
+export interface SnapshotOptions {
+  name?: string;
+  /** The store of snapshots; made when it is not there. */
+  folder?: string;
+  /** Gives the save up. */
+  signal?: AbortSignal;
+  /** Called some times a second with the pages that are looked at and how many there are, if the host is in this process. */
+  onProgress?: (pages: number, of: number) => void;
+}
 
 export interface ForkOptions {
   count?: number;
@@ -71,6 +83,19 @@ export class Vm implements AsyncDisposable {
     const { names = [], count = Math.max(1, names.length), start = true } = options;
     const { machines } = await this.#service.fork(this.id, { count, names: [...names], start });
     return machines.map((info) => new Vm(this.#service, info));
+  }
+
+  /**
+   * Saves memory, devices and disks of one instant in the store of snapshots; the guest runs on, after a pause of milliseconds. What the store has already, of
+   * this machine or of others, is not written again. `name` is for people (the machine's), `folder` the store (that of `shoal snapshot`). Gives the id,
+   * how many pages of the guest and of its disks are kept, how many bytes that added to the store, and how long the guest stood still, ms.
+   * @throws ShoalError `wrong-state` when there is no running guest, `no-memory`, `no-space`, `bad-snapshot` for a damaged store, `aborted` when
+   * `signal` says so. No snapshot is left then.
+   */
+  snapshot(options: SnapshotOptions = {}): Promise<SnapshotResult> {
+    const { name, folder = snapshotsFolder(), signal, onProgress } = options;
+    const request = { folder: resolve(folder), ...(name !== undefined && { name }) };
+    return this.#service.snapshot(this.id, request, signal, onProgress);
   }
 
   /** Starts the guest anew, with empty memory, as the reset button does. */

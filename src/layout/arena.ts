@@ -6,7 +6,7 @@
  *   0x020000  thread blocks, one per vCPU thread (thread-block.ts)
  *   0x520000  tables of host-memory: VM table, chunk table, frame table, table pages
  *             decode caches, one per vCPU thread (read by the interpreter)
- *             scratch areas, one per vCPU thread and one for the memory worker
+ *             scratch areas, one per vCPU thread, one for the memory worker, one for the snapshot thread
  *             frames, in chunks of 2 MiB, up to the end
  *
  * What lies above 0x520000 depends on the pool's size; `ArenaMap` says where.
@@ -45,7 +45,7 @@ export interface ArenaMap {
   readonly decodeCaches: number;
   readonly decodeCacheBytes: number;
   readonly threadCount: number;
-  /** First scratch area; thread t's lies at `scratch + t * SCRATCH_BYTES`, the memory worker's behind the last thread's. */
+  /** First scratch area; thread t's lies at `scratch + t * SCRATCH_BYTES`, those of memory worker and snapshot thread behind the last thread's. */
   readonly scratch: number;
   /** The one read-only frame of zeros. */
   readonly zeroFrame: number;

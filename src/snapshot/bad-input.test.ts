@@ -171,7 +171,7 @@ test('S18 a damaged pack is not built upon: a page is saved again', () => {
   const after: TestMemory = BEFORE.map((content, page) => (page === 0 ? 1.5 : content));
   const writer = store.begin({ pages: 1500 });
   writer.page(0, contentOf(1.5));
-  const id = writer.commit({ name: '', machine: null, devices: [], disks: [] });
+  const id = writer.commit({ name: '', machine: null, devices: [] });
   const reader = store.read(id);
   expectMemory(
     reader,

@@ -1,5 +1,5 @@
 /** The store of snapshots: what other layers may use of it. */
-export type { DiskReference, SnapshotDescription, SnapshotState } from './snapshot-file.ts';
+export type { SnapshotDescription, SnapshotState } from './snapshot-file.ts';
 export type { PageLocation, SnapshotReader, StoredPage } from './snapshot-reader.ts';
 export { type SnapshotInfo, SnapshotStore } from './snapshot-store.ts';
 export type { SnapshotWriter } from './snapshot-writer.ts';

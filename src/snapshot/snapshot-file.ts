@@ -22,14 +22,6 @@ const HEADER_BYTES = 40;
 /** More than the states of a thousand devices. */
 export const BODY_BYTES_MAX = 256 * 2 ** 20;
 
-/** A writable disk's layer at the instant of the snapshot. */
-export interface DiskReference {
-  /** The layer's id in the store of layers. */
-  readonly layer: string;
-  /** Hash of its content, hex. */
-  readonly hash: string;
-}
-
 /** What a snapshot says beside its pages. */
 export interface SnapshotState {
   /** For people; several snapshots may have one. */
@@ -37,7 +29,8 @@ export interface SnapshotState {
   /** Configuration of the VM, plain data. */
   readonly machine: unknown;
   readonly devices: readonly DeviceState[];
-  readonly disks: readonly DiskReference[];
+  /** So many of the pages, from 0 on, are the machine's memory, what follows its disks. All, when nothing is said. */
+  readonly memoryPages?: number | undefined;
 }
 
 export interface SnapshotDescription extends SnapshotState {
@@ -67,7 +60,7 @@ export const stateSchema = z.strictObject({
   name: z.string(),
   machine: z.unknown(),
   devices: z.array(z.strictObject({ name: z.string(), version: z.number(), data: z.unknown() })),
-  disks: z.array(z.strictObject({ layer: z.string(), hash: z.string() })),
+  memoryPages: z.int().nonnegative().optional(),
 });
 
 const descriptionSchema = z.strictObject({

@@ -140,7 +140,7 @@ class World {
   }
 
   #commit(writer: SnapshotWriter, memory: TestMemory): void {
-    this.snapshots.set(writer.commit({ name: 'model', machine: null, devices: DEVICES, disks: [] }), memory);
+    this.snapshots.set(writer.commit({ name: 'model', machine: null, devices: DEVICES }), memory);
   }
 
   #copy(id: string): void {

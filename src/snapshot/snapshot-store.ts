@@ -22,8 +22,9 @@ export interface SnapshotInfo {
   readonly name: string;
   readonly createdMs: number;
   readonly parent: string | null;
-  /** Pages of 4096 bytes that its VM was promised. */
+  /** Pages of 4096 bytes of its VM's memory and disks; how many of them are memory. */
   readonly pages: number;
+  readonly memoryPages: number;
   /** How many of them are neither zeros nor ballooned. */
   readonly storedPages: number;
   /** What it took on disk when it was saved, beside what was there. */
@@ -293,12 +294,22 @@ export class SnapshotStore {
   #info(id: string): SnapshotInfo | undefined {
     try {
       const { description, addedBytes } = this.#folder.readSnapshot(id);
-      const { name, createdMs, parent, pages, storedPages } = description;
-      return { id, name, createdMs, parent, pages, storedPages, addedBytes, damage: null };
+      const { name, createdMs, parent, pages, memoryPages = pages, storedPages } = description;
+      return { id, name, createdMs, parent, pages, memoryPages, storedPages, addedBytes, damage: null };
     } catch (error) {
       if (!(error instanceof ShoalError)) throw error;
       if (error.code === 'not-found') return undefined;
-      return { id, name: '', createdMs: 0, parent: null, pages: 0, storedPages: 0, addedBytes: 0, damage: error.message };
+      return {
+        id,
+        name: '',
+        createdMs: 0,
+        parent: null,
+        pages: 0,
+        memoryPages: 0,
+        storedPages: 0,
+        addedBytes: 0,
+        damage: error.message,
+      };
     }
   }
 }

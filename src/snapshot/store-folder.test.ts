@@ -25,7 +25,7 @@ const module = new URL('./snapshot-store.ts', import.meta.url).href;
 /** A process that has `store` and runs this code. */
 function start(code: string): ChildProcess {
   const script = `import { SnapshotStore } from '${module}'; const store = SnapshotStore.open(process.argv[1]);
-    const state = { name: String(process.pid), machine: null, devices: [], disks: [] };
+    const state = { name: String(process.pid), machine: null, devices: [] };
     const page = (n) => new Uint8Array(4096).fill(n % 255 + 1);
     ${code}`;
   return spawn(process.execPath, ['--input-type=module', '-e', script, folder], { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -76,7 +76,7 @@ export function saveMemory(
 ): string {
   const writer = store.begin({ pages: memory.length, parent });
   writeMemory(writer, memory, before);
-  return writer.commit({ name, machine: { memory: memory.length }, devices: DEVICES, disks: [{ layer: 'l1', hash: 'ab' }] });
+  return writer.commit({ name, machine: { memory: memory.length }, devices: DEVICES });
 }
 
 export const DEVICES = [{ name: 'uart', version: 2, data: { registers: new Int32Array([1, -2]), text: 'ä', none: undefined } }];

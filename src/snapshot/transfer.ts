@@ -9,7 +9,7 @@
  *     copies     pairs of 32: a page, and an earlier one that is the same
  *     runs       triples of 32: first page, count, kind (0 zeros, 1 ballooned)
  *     head       first of all: name, time, number of pages
- *     end        last of all: name, machine, devices, disks
+ *     end        last of all: name, machine, devices, how many pages are memory
  *
  * Each tag covers the tag before it, so a record that is changed, lost or moved is found before it is believed. The tags' key is in the
  * start: they find damage, not fraud.
@@ -50,7 +50,7 @@ export function sendSnapshot(
   write: (bytes: Uint8Array) => void,
 ): void {
   const sender = new Sender(random, write);
-  const { name, machine, devices, disks, createdMs, pages } = reader.description;
+  const { name, machine, devices, memoryPages, createdMs, pages } = reader.description;
   sender.record(RECORD.head, encodeValue({ name, createdMs, pages }));
   const firstPages = new HashTable();
   const batch = new Batch(sender);
@@ -65,7 +65,7 @@ export function sendSnapshot(
     }
   }
   batch.flush();
-  sender.record(RECORD.end, encodeValue({ name, machine, devices, disks }));
+  sender.record(RECORD.end, encodeValue({ name, machine, devices, memoryPages }));
 }
 
 /** Reads a stream by `read`, which fills what it is given and says how much there was. @throws ShoalError `bad-snapshot` */

@@ -68,7 +68,7 @@ export function sealDisks(parent: MachineParts, sealed: readonly boolean[], tops
       return disk;
     }
     parent.layers.push(top);
-    return { image: disk.image, layer: top, below: [disk.layer, ...(disk.below ?? [])] };
+    return { ...disk, layer: top, below: [disk.layer, ...(disk.below ?? [])] };
   });
   parent.spec = { ...parent.spec, disks };
 }
@@ -81,7 +81,7 @@ export function childParts(parent: MachineParts, vm: number, tops: Tops): Machin
     if (!top) return disk;
     const below = (disk.below ?? []) as readonly LayerFile[];
     layers.push(top, ...below.map((layer) => layer.share()));
-    return { image: disk.image, layer: top, below };
+    return { ...disk, layer: top, below };
   });
   return { spec: { ...parent.spec, vm, disks, requests: createRequestQueue() }, layers };
 }

@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ImageStore } from '../disk/index.ts';
 import { frameWord } from '../disk/shared-image.ts';
+import { noSnapshots } from '../disk/test-pool.ts';
 import { GrantBook, guestOf, PAGE, RAM, RAM_PAGE, silentSource, smallPool } from '../guest-memory/test-guest.ts';
 import { MemoryView, type SeenVm } from './memory-view.ts';
 
 const host = smallPool();
-const images = new ImageStore();
+const images = new ImageStore(noSnapshots);
 const source = silentSource;
 const guest = guestOf(host, { source });
 const other = guestOf(host);

@@ -2,16 +2,15 @@
  * The pool: one arena, the I/O thread, the vCPU threads, and the VMs that live on them. This is the main thread's side; it takes no lock
  * and never blocks. A VM is pinned to the vCPU thread that had the fewest VMs when it was created.
  */
-import { availableParallelism, tmpdir } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import { DECODE_CACHE_BYTES } from '../cpu/index.ts';
-import { createLayer, ImageStore, IoThread, type LayerFile, type SharedImage } from '../disk/index.ts';
-import { DOMAIN_MAX, type HostCounters, HostMemory } from '../host-memory/index.ts';
+import { type Doorbell, ImageStore, type IoChannel, IoThread, type SharedImage } from '../disk/index.ts';
+import { type HostCounters, HostMemory } from '../host-memory/index.ts';
 import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
 import { createStoreTable, createSwapFile, type OpenSwapFile, type StoreSetup } from '../page-store/index.ts';
-import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
 import { childParts, closeTops, ForkOrders, type MachineParts, newTops, sealDisks } from './forks.ts';
 import { changedLimits, checkLimits, NO_LIMITS } from './limits.ts';
@@ -19,7 +18,10 @@ import { ManagerAccount } from './manager-account.ts';
 import { MemoryView, type SeenVm } from './memory-view.ts';
 import { closeNominations, createNominations } from './nominations.ts';
 import { PoolEvents } from './pool-events.ts';
-import { createRequestQueue, RequestSender } from './request-queue.ts';
+import { PoolFiles, type SnapshotSource } from './pool-files.ts';
+import { type Frozen, PoolSnapshots } from './pool-snapshots.ts';
+import { RequestSender } from './request-queue.ts';
+import { SnapshotThread } from './snapshot-thread/thread.ts';
 import type { ClientChannel } from './translator-thread/channel.ts';
 import { defaultTranslation } from './translator-thread/settings.ts';
 import { TranslatorThread } from './translator-thread/thread.ts';
@@ -31,14 +33,18 @@ import type {
   PoolEvent,
   PoolInternals,
   PoolMemory,
+  RestoredVm,
+  RestoreOptions,
+  SnapshotOptions,
   TranslationCounters,
   TranslationSettings,
   VmConfig,
   VmHandle,
   VmLimits,
   VmPoolOptions,
+  VmSnapshot,
 } from './types.ts';
-import type { DiskSpec, FromThread, MachineOrigin, MachineSpec, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
+import type { FromThread, MachineOrigin, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
 import { NO_SLOT, PoolVm } from './vm-handle.ts';
 
 /** An empty pool collects its garbage so long after its last VM went, ms. */
@@ -92,7 +98,8 @@ export async function openVmPool(options: VmPoolOptions): Promise<OpenPool> {
 class ThreadPool implements OpenPool {
   readonly #host: HostMemory;
   readonly #io: IoThread;
-  readonly #images = new ImageStore();
+  readonly #files: PoolFiles;
+  readonly #snapshots: PoolSnapshots;
   readonly #threads: Thread[] = [];
   readonly #nominations: readonly SharedArrayBuffer[];
   readonly #swap: OpenSwapFile | null;
@@ -100,7 +107,6 @@ class ThreadPool implements OpenPool {
   readonly #translator: TranslatorThread | null;
   readonly #store: StoreSetup;
   readonly #entries = new Map<number, Entry>();
-  readonly #domains = new Map<string, number>();
   /** Waiting for 'created' or 'removed' of a VM. */
   readonly #answers = new Map<number, { resolve(): void; reject(error: Error): void }>();
   readonly #exhaustion = new ExhaustionWatch(() => this.vms);
@@ -110,7 +116,6 @@ class ThreadPool implements OpenPool {
   readonly #forks = new ForkOrders<Thread>();
   #nextVm = 1;
   #closing: Promise<void> | null = null;
-  #onImages: (images: readonly SharedImage[]) => void = () => {};
 
   private constructor(
     host: HostMemory,
@@ -129,7 +134,12 @@ class ThreadPool implements OpenPool {
     };
     this.#nominations = Array.from({ length: threadCount }, createNominations);
     this.#io = io;
-    this.#view = new MemoryView(host, this.#images, () => this.#seen());
+    const images = new ImageStore(io);
+    this.#files = new PoolFiles(images, (image) => this.#sender(this.#threads[0] as Thread)({ kind: 'drop-image', image }));
+    this.#snapshots = new PoolSnapshots(
+      new SnapshotThread({ memory: host.memory, map: host.map, store: this.#store, io: io.channels[threadCount] as IoChannel }),
+    );
+    this.#view = new MemoryView(host, images, () => this.#seen());
     this.#exhaustion.onEvent((event) => this.#events.emit(event));
   }
 
@@ -139,10 +149,15 @@ class ThreadPool implements OpenPool {
     swap: OpenSwapFile | null,
     translation: TranslationSettings | null,
   ): Promise<ThreadPool> {
-    const doorbells = Array.from({ length: threadCount }, (_, index) => ({
-      buffer: host.memory.buffer,
-      index: host.doorbell(index),
-    }));
+    const doorbells = Array.from(
+      { length: threadCount },
+      (_, index): Doorbell => ({
+        buffer: host.memory.buffer,
+        index: host.doorbell(index),
+      }),
+    );
+    // The last one is for the snapshot thread, which waits for its reads instead.
+    doorbells.push({ buffer: new SharedArrayBuffer(4), index: 0 });
     const io = await IoThread.start({ memory: host.memory, doorbells });
     const pool = new ThreadPool(host, io, threadCount, swap, translation);
     await Promise.all(Array.from({ length: threadCount }, (_, index) => pool.#startThread(index)));
@@ -159,15 +174,12 @@ class ThreadPool implements OpenPool {
       nominations: this.#nominations,
       store: this.#store,
       events: this.#events,
-      images: () => this.#images.all(),
-      onImages: (listener) => {
-        this.#onImages = listener;
-        listener(this.#images.all());
-      },
+      images: () => this.#files.images.all(),
+      onImages: (listener) => this.#files.onImages(listener),
       vms: () =>
         [...this.#entries.values()].flatMap(({ vm }) => {
           if (vm.slot === NO_SLOT) return [];
-          return [{ slot: vm.slot, name: vm.config.name, domain: this.#domain(vm.config.domain) }];
+          return [{ slot: vm.slot, name: vm.config.name, domain: this.#files.domain(vm.config.domain) }];
         }),
     };
   }
@@ -175,50 +187,15 @@ class ThreadPool implements OpenPool {
   async createVm(config: VmConfig): Promise<VmHandle> {
     if (this.#closing) throw new ShoalError('wrong-state', 'This pool is closing.');
     this.#checkLimits(null, config, changedLimits(NO_LIMITS, config.limits ?? {}));
-    const number = this.#nextVm++;
-    const thread = this.#claimThread();
-    const domain = this.#domain(config.domain);
-    const images: SharedImage[] = [];
-    const layers: LayerFile[] = [];
-    let added = false;
-    const open = (path: string): SharedImage => {
-      const image = this.#images.open(path, domain);
-      images.push(image);
-      return image;
-    };
-    try {
-      const kernel = open(config.kernel);
-      const header = this.#images.readHeader(kernel, KERNEL_HEADER_BYTES);
-      const disks = config.disks.map((disk): DiskSpec => {
-        const image = open(disk.image);
-        if (!disk.writable) return { image };
-        // It has no name once it is made, so that a host that is killed leaves nothing behind.
-        const layer = createLayer(tmpdir(), image.bytes);
-        layers.push(layer);
-        return { image, layer };
-      });
-      this.#onImages(this.#images.all());
-      const requests = createRequestQueue();
-      const spec: MachineSpec = {
-        vm: number,
-        memoryBytes: config.memoryBytes,
-        kernel,
-        kernelImageSize: kernelImageSize(header, kernel.bytes, config.kernel),
-        ...(config.initrd && { initrd: open(config.initrd) }),
-        commandLine: config.commandLine,
-        disks,
-        domain,
-        requests,
-      };
-      added = true;
-      return await this.#add(config, thread, { spec, images, layers });
-    } catch (error) {
-      if (!added) {
-        thread.vms--;
-        this.#closeFiles(images, layers);
-      }
-      throw error;
-    }
+    const files = await this.#open(config);
+    return await this.#add(config, this.#claimThread(), files);
+  }
+
+  async #open(config: VmConfig, source?: SnapshotSource): ReturnType<PoolFiles['open']> {
+    const files = await this.#files.open(this.#nextVm++, config, source);
+    if (!this.#closing) return files;
+    this.#files.close(files);
+    throw new ShoalError('wrong-state', 'This pool is closing.');
   }
 
   /** The thread with the fewest VMs, which has one more from here on. */
@@ -259,16 +236,29 @@ class ThreadPool implements OpenPool {
   #forget(number: number, entry: Entry): void {
     entry.thread.vms--;
     this.#entries.delete(number);
-    this.#closeFiles(entry.images, entry.layers);
+    this.#files.close(entry);
+    this.#snapshots.forget(number);
   }
 
   async forkVm(vm: VmHandle, names: readonly string[], { start }: { readonly start: boolean }): Promise<Forks> {
-    if (this.#closing) throw new ShoalError('wrong-state', 'This pool is closing.');
-    const parent = [...this.#entries.values()].find((entry) => entry.vm === vm);
-    if (!parent || parent.removal) throw new ShoalError('not-found', `“${vm.config.name}” is not there any more.`);
-    const { minimumBytes } = vm.limits;
     const configs = names.map((name) => ({ ...vm.config, name, limits: vm.limits }));
-    for (const [index, config] of configs.entries()) this.#checkLimits(null, config, vm.limits, index * minimumBytes);
+    const { vms, pausedMs } = await this.#fork(this.#entryOf(vm), configs, start);
+    return { vms, pausedMs };
+  }
+
+  /** A machine that is there, and stays. */
+  #entryOf(vm: VmHandle): Entry {
+    if (this.#closing) throw new ShoalError('wrong-state', 'This pool is closing.');
+    const found = [...this.#entries.values()].find((entry) => entry.vm === vm);
+    if (!found || found.removal) throw new ShoalError('not-found', `“${vm.config.name}” is not there any more.`);
+    return found;
+  }
+
+  async #fork(parent: Entry, configs: readonly VmConfig[], start: boolean): Promise<Forks & Pick<MachineOrigin, 'state'>> {
+    for (const [index, config] of configs.entries()) {
+      const limits = changedLimits(NO_LIMITS, config.limits ?? {});
+      this.#checkLimits(null, config, limits, index * limits.minimumBytes);
+    }
     const tops = [parent, ...configs].map(() => newTops(parent.spec.disks));
     const threads = configs.map(() => this.#claimThread());
     const order = { threads: threads.map((thread) => this.#threads.indexOf(thread)), layers: tops[0] ?? [] };
@@ -284,14 +274,47 @@ class ThreadPool implements OpenPool {
     const { memories, state, portsInUse, pausedMs } = answer;
     const vms = await allOrNone(
       configs.map((config, index) => {
-        for (const image of parent.images) this.#images.share(image);
+        for (const image of parent.images) this.#files.images.share(image);
         const parts = { images: parent.images, ...childParts(parent, this.#nextVm++, tops[index + 1] ?? []) };
         const memory = memories[index] as MachineOrigin['memory'];
         return this.#add(config, threads[index] as Thread, parts, { memory, state, start }, portsInUse);
       }),
       (child) => this.removeVm(child),
     );
-    return { vms, pausedMs };
+    return { vms, pausedMs, state };
+  }
+
+  async snapshotVm(vm: VmHandle, options: SnapshotOptions): Promise<VmSnapshot> {
+    const entry = this.#entryOf(vm);
+    return await this.#snapshots.save(entry.spec.vm, await this.#freeze(entry), options);
+  }
+
+  /** A fork that never runs, as the snapshot thread reads it. */
+  async #freeze(entry: Entry): Promise<Frozen> {
+    const { limits: _, ...config } = entry.vm.config;
+    const name = `${config.name} (being saved)`;
+    const { vms, pausedMs, state } = await this.#fork(entry, [{ ...config, name }], false);
+    const [child] = vms as [PoolVm];
+    const { spec, images } = this.#entryOf(child);
+    const disks = spec.disks.map(({ image, layer, below = [], saved }) => ({
+      image,
+      layers: layer ? [layer, ...below] : [],
+      ...(saved && { saved }),
+    }));
+    const machine = { slot: child.slot, config: entry.vm.config, images, disks, state };
+    return { machine, pausedMs, remove: () => this.removeVm(child) };
+  }
+
+  async restoreVm(options: RestoreOptions): Promise<RestoredVm> {
+    if (this.#closing) throw new ShoalError('wrong-state', 'This pool is closing.');
+    const { config, source } = await this.#snapshots.open(options);
+    const { stored, ballooned, state, portsInUse, about } = source.opened;
+    this.#checkLimits(null, config, changedLimits(NO_LIMITS, config.limits ?? {}));
+    const files = await this.#open(config, source);
+    const origin = { memory: { stored, ballooned }, state, start: options.start };
+    const vm = await this.#add(config, this.#claimThread(), files, origin, portsInUse);
+    this.#snapshots.restored(files.spec.vm, source);
+    return { vm, about };
   }
 
   async removeVm(vm: VmHandle): Promise<void> {
@@ -345,6 +368,7 @@ class ThreadPool implements OpenPool {
   async #close(): Promise<void> {
     this.#exhaustion.close();
     this.#events.close();
+    await this.#snapshots.close();
     await Promise.all(this.vms.map((vm) => this.removeVm(vm)));
     for (const thread of this.#threads) this.#sender(thread)({ kind: 'close' });
     await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));
@@ -458,27 +482,6 @@ class ThreadPool implements OpenPool {
       this.#answers.get(number)?.resolve();
       this.#answers.delete(number);
     }
-  }
-
-  // ---- files and domains ----
-
-  #closeFiles(images: readonly SharedImage[], layers: readonly LayerFile[]): void {
-    for (const layer of layers) layer.close();
-    for (const image of images) {
-      if (!this.#images.close(image)) continue;
-      this.#sender(this.#threads[0] as Thread)({ kind: 'drop-image', image });
-      this.#images.forget(image);
-    }
-    this.#onImages(this.#images.all());
-  }
-
-  #domain(name: string): number {
-    const known = this.#domains.get(name);
-    if (known !== undefined) return known;
-    const number = this.#domains.size;
-    if (number > DOMAIN_MAX) throw new ShoalError('bad-argument', `A pool has at most ${DOMAIN_MAX + 1} sharing domains.`);
-    this.#domains.set(name, number);
-    return number;
   }
 }
 

@@ -296,6 +296,47 @@ export interface Forks {
   readonly pausedMs: number;
 }
 
+export interface SnapshotOptions {
+  /** Of the store; made when it is not there. */
+  readonly folder: string;
+  readonly name: string;
+  /** Plain data that is kept with it, and comes back with a restored machine. */
+  readonly about?: unknown;
+  /** Called some times a second. */
+  readonly onProgress?: (pages: number, of: number) => void;
+  /** The instant has been: what the guest does from here on is not in it. */
+  readonly onFrozen?: () => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface VmSnapshot {
+  readonly id: string;
+  /** Pages that are neither zeros nor ballooned. */
+  readonly storedPages: number;
+  /** What it took on disk beside what was there, bytes. */
+  readonly addedBytes: number;
+  /** How long the guest stood still, ms. */
+  readonly pausedMs: number;
+}
+
+export interface RestoreOptions {
+  readonly folder: string;
+  /** Its id, four or more first digits of it, or its name. */
+  readonly snapshot: string;
+  readonly name: string;
+  /** Default: that of the machine that was saved. */
+  readonly domain?: string;
+  readonly limits?: Partial<VmLimits>;
+  /** False: it begins paused. */
+  readonly start: boolean;
+}
+
+export interface RestoredVm {
+  readonly vm: VmHandle;
+  /** What was given with the snapshot. */
+  readonly about: unknown;
+}
+
 export interface VmPoolOptions {
   /** Bytes of guest frames the pool may hold, a multiple of 2 MiB. */
   readonly memoryBytes: number;
@@ -348,6 +389,17 @@ export interface VmPool extends AsyncDisposable {
    * disks do not answer. Nothing is left then.
    */
   forkVm(vm: VmHandle, names: readonly string[], options: { readonly start: boolean }): Promise<Forks>;
+  /**
+   * Saves memory, devices and disks of one instant in the store of snapshots at `folder`, while the guest runs on.
+   * @throws ShoalError as `forkVm` does, `no-space`, `bad-snapshot` of the store, `bad-disk` for a page that cannot be read, `aborted`
+   */
+  snapshotVm(vm: VmHandle, options: SnapshotOptions): Promise<VmSnapshot>;
+  /**
+   * Makes a machine that begins as the one that was saved. Pages come when they are touched, and all machines of one snapshot and domain share them.
+   * @throws ShoalError `not-found`, `bad-argument` when several are meant, `bad-snapshot`, `bad-disk` when an image is missing or another one,
+   * `no-memory`, `no-space`
+   */
+  restoreVm(options: RestoreOptions): Promise<RestoredVm>;
   /** Powers the VM off and forgets it. */
   removeVm(vm: VmHandle): Promise<void>;
   readonly vms: readonly VmHandle[];

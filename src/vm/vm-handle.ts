@@ -249,6 +249,8 @@ export class PoolVm implements VmHandle {
       }
       case 'port-ended':
         this.#channels.get(message.port)?.onEnded();
+        // A reset came before the guest had it.
+        this.#refusePort(message.port);
         break;
       case 'output':
         this.#channels.get(message.port)?.onOutput(message.bytes);
@@ -289,11 +291,16 @@ export class PoolVm implements VmHandle {
   }
 
   #refusePorts(): void {
-    for (const [index, opening] of this.#opening) {
-      this.#channels.delete(index);
-      opening.reject(new ShoalError('agent-unavailable', `${this.config.name} is not running, so its ports cannot be opened.`));
-    }
-    this.#opening.clear();
+    for (const index of [...this.#opening.keys()]) this.#refusePort(index);
+  }
+
+  /** Who waits for the port to open waits no longer. */
+  #refusePort(index: number): void {
+    const opening = this.#opening.get(index);
+    if (!opening) return;
+    this.#opening.delete(index);
+    this.#channels.delete(index);
+    opening.reject(new ShoalError('agent-unavailable', `${this.config.name} is not running, so its ports cannot be opened.`));
   }
 
   #emit(event: VmEvent): void {

@@ -19,7 +19,7 @@ export interface Outcome {
 
 export class Sandbox implements Disposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'shoal-bad-input-'));
-  readonly env: NodeJS.ProcessEnv = { ...process.env, SHOAL_SOCKET: join(this.folder, 'host.sock') };
+  readonly env: NodeJS.ProcessEnv = { ...process.env, SHOAL_DATA: this.folder, SHOAL_SOCKET: join(this.folder, 'host.sock') };
   readonly #children = new Set<ChildProcess>();
 
   path(name: string): string {

@@ -10,7 +10,7 @@ let host: Host;
 let vm: Vm;
 
 beforeAll(async () => {
-  host = await Host.open({ memory: '1G' });
+  host = await Host.open({ memory: '1G', templates: false });
   vm = await host.run({ image: IMAGE, memory: '256M', name: 'exec' });
   await vm.ready();
 });

@@ -23,7 +23,7 @@ export class ShoalSession implements AsyncDisposable {
   start(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
     const launcher = fileURLToPath(new URL('../../tools/start.mjs', import.meta.url));
     return spawn(process.execPath, [launcher, ...args], {
-      env: { ...process.env, SHOAL_SOCKET: this.socket, SHOAL_MEMORY: '1G', ...env },
+      env: { ...process.env, SHOAL_SOCKET: this.socket, SHOAL_DATA: this.directory, SHOAL_MEMORY: '1G', ...env },
       stdio: 'pipe',
     });
   }

@@ -25,6 +25,9 @@ import type {
   PoolEvent,
   PoolMemory,
   PortChannel,
+  RestoredVm,
+  RestoreOptions,
+  SnapshotOptions,
   TranslationCounters,
   VmConfig,
   VmEvent,
@@ -33,6 +36,7 @@ import type {
   VmMemory,
   VmPool,
   VmProfile,
+  VmSnapshot,
   VmState,
 } from '../../src/vm/types.ts';
 
@@ -89,6 +93,25 @@ export class FakePool implements VmPool {
       if (!start) await child.pause();
     }
     return { vms, pausedMs: 0.5 };
+  }
+
+  /** What was saved, by id. */
+  readonly saved = new Map<string, { readonly config: VmConfig; readonly about: unknown }>();
+
+  async snapshotVm(vm: VmHandle, { about = null, onFrozen }: SnapshotOptions): Promise<VmSnapshot> {
+    const id = (this.saved.size + 1).toString(16).padStart(32, '0');
+    onFrozen?.();
+    this.saved.set(id, { config: vm.config, about });
+    return { id, storedPages: 1, addedBytes: 4096, pausedMs: 0.5 };
+  }
+
+  async restoreVm({ snapshot: id, name, domain, start }: RestoreOptions): Promise<RestoredVm> {
+    const saved = this.saved.get(id);
+    if (!saved) throw new ShoalError('not-found', `There is no snapshot ${id}.`);
+    const vm = await this.createVm({ ...saved.config, name, ...(domain && { domain }) });
+    await vm.start();
+    if (!start) await vm.pause();
+    return { vm, about: saved.about };
   }
 
   async removeVm(vm: VmHandle): Promise<void> {
@@ -333,8 +356,8 @@ class FakePort implements PortChannel {
   }
 }
 
-/** An agent whose guest is this machine; absolute paths are taken below `root`. */
-export function fakeAgent(root: string): GuestAgent {
+/** An agent whose guest is this machine; absolute paths are taken below `root`. The clock here is not the guest's: `clocks` has what it was set to. */
+export function fakeAgent(root: string, clocks: number[] = []): GuestAgent {
   const local = (path: string): string => join(root, path);
   return {
     exec: async (request) => startHere(request, root),
@@ -352,6 +375,7 @@ export function fakeAgent(root: string): GuestAgent {
       await mkdir(local(path), { recursive });
     },
     removeFile: (path, recursive) => rm(local(path), { recursive }),
+    setClock: async (msSince1970) => void clocks.push(msSince1970),
     powerOff: async () => {
       throw new ShoalError('unsupported', 'A directory cannot be powered off.');
     },

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Vm } from '../../src/host/index.ts';
 import { install, noCompiler } from './guest-programs.ts';
-import { IMAGE, type Machines, openMachines, until } from './machines.ts';
+import { IMAGE, lookAtEdge, nothingIsLeft, openMachines, run } from './machines.ts';
 
 const CUTS = 8;
 const DISK_FORKS = 4;
@@ -14,24 +14,7 @@ const noFileSystem = spawnSync('mke2fs', ['-V']).error
   ? 'skipped: mke2fs is not installed (apt-get install e2fsprogs)'
   : undefined;
 
-const run = async (vm: Vm, command: string): Promise<string> => {
-  const { stdout, stderr, exitCode } = await vm.exec(command);
-  if (exitCode !== 0) throw new Error(`${vm.name}: “${command}” ended with ${exitCode}: ${stderr}`);
-  return stdout.trim();
-};
-
 const forkOf = async (vm: Vm): Promise<Vm> => (await vm.fork())[0] as Vm;
-
-async function nothingIsLeft({ host }: Machines): Promise<void> {
-  for (const vm of await host.vms()) await vm.remove();
-  // Image pages, and tables that somebody was reading, go a little later.
-  const isEmpty = async (): Promise<boolean> => {
-    const { framesInUse, tableBytes } = await host.memory();
-    return framesInUse === 0 && tableBytes === 0;
-  };
-  await until('nothing is in use', isEmpty, 10_000);
-  expect((await host.memory()).promisedBytes).toBe(0);
-}
 
 describe('forks of a running guest', () => {
   it('begin as their parent is, and are machines of their own', async () => {
@@ -102,10 +85,6 @@ describe('forks of a running guest', () => {
 });
 
 describe('a cut', () => {
-  /** What the witness sees in this machine. */
-  const look = async (vm: Vm): Promise<string> =>
-    run(vm, 'rm -f /tmp/edge; killall -USR1 edge; while [ ! -e /tmp/edge ]; do usleep 5000; done; cat /tmp/edge');
-
   it('is one instant of all pages, in forks of forks, while the memory manager works on them', async (context) => {
     if (noCompiler) return context.skip(noCompiler);
     await using machines = await openMachines({ memory: '160M', worker: { cpuShare: 0.5, targetMs: 500, quietMs: 200 } });
@@ -115,11 +94,11 @@ describe('a cut', () => {
     const line = [parent];
     for (let cut = 0; cut < CUTS; cut++) {
       const child = await forkOf(line[cut % line.length] as Vm);
-      expect(await look(child)).toMatch(/^cut \d+ \d+$/);
+      expect(await lookAtEdge(child)).toMatch(/^cut \d+ \d+$/);
       line.push(child);
       if (line.length > 4) await line.shift()?.remove();
     }
-    for (const vm of line) expect(await look(vm)).toMatch(/^cut \d+ \d+$/);
+    for (const vm of line) expect(await lookAtEdge(vm)).toMatch(/^cut \d+ \d+$/);
     await nothingIsLeft(machines);
   });
 

@@ -1,5 +1,6 @@
 /** A host around a pool of the test's own, so that a test also reaches what the public API leaves out (the balloon), and waiting for things. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
 import { connectGuestAgent } from '../../src/host/agent-adapter.ts';
 import { Host, type Vm } from '../../src/host/index.ts';
 import { LocalService } from '../../src/host/local-service.ts';
@@ -63,4 +64,27 @@ export async function until(what: string, condition: () => boolean | Promise<boo
     if (performance.now() > end) throw new Error(`in ${timeoutMs / 1000} s it did not come to this: ${what}`);
     await sleep(25);
   }
+}
+
+/** What a command that succeeds prints. @throws Error when it does not succeed */
+export async function run(vm: Vm, command: string): Promise<string> {
+  const { stdout, stderr, exitCode } = await vm.exec(command);
+  if (exitCode !== 0) throw new Error(`${vm.name}: “${command}” ended with ${exitCode}: ${stderr}`);
+  return stdout.trim();
+}
+
+/** What the witness of cuts (edge.c) sees in this machine. */
+export const lookAtEdge = (vm: Vm): Promise<string> =>
+  run(vm, 'rm -f /tmp/edge; killall -USR1 edge; while [ ! -e /tmp/edge ]; do usleep 5000; done; cat /tmp/edge');
+
+/** Removes all machines, and sees that they took nothing with them. */
+export async function nothingIsLeft({ host }: Machines): Promise<void> {
+  for (const vm of await host.vms()) await vm.remove();
+  // Image pages, and tables that somebody was reading, go a little later.
+  const isEmpty = async (): Promise<boolean> => {
+    const { framesInUse, tableBytes } = await host.memory();
+    return framesInUse === 0 && tableBytes === 0;
+  };
+  await until('nothing is in use', isEmpty, 10_000);
+  expect((await host.memory()).promisedBytes).toBe(0);
 }

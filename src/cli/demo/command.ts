@@ -49,7 +49,7 @@ async function runDemo(flags: DemoFlags): Promise<void> {
   const image = await resolveImage(IMAGE, { onProgress: progress.onBuild, signal: controller.signal }).finally(() =>
     progress.clear(),
   );
-  await using host = await Host.open({ memory: flags.pool });
+  await using host = await Host.open({ memory: flags.pool, templates: false });
   const demo = playDemo(host, flags, live, image.busyboxSha256, controller.signal);
   await Promise.race([demo, aborted]);
 }

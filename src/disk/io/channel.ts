@@ -68,3 +68,13 @@ export function ringDoorbell(words: Int32Array, index: number): void {
   Atomics.add(words, index, 1);
   Atomics.notify(words, index);
 }
+
+/** Messages to the I/O thread beside the rings, and its answer to the first one. */
+export type ToIo =
+  | { readonly kind: 'open-snapshot'; readonly file: number; readonly folder: string; readonly id: string }
+  | { readonly kind: 'close-snapshot'; readonly file: number };
+
+export interface FromIo {
+  readonly file: number;
+  readonly error?: { readonly code: string; readonly message: string };
+}

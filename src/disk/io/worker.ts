@@ -4,15 +4,22 @@
  * An operation that fails, whatever the reason, fails alone: its machine sees an I/O error, nobody else notices.
  */
 import { fdatasyncSync, readvSync, writevSync } from 'node:fs';
-import { parentPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { assert } from '../../base/assert.ts';
 import * as channel from './channel.ts';
 import { fileCheck } from './file-check.ts';
+import type { SnapshotReads } from './snapshot-reads.ts';
 
 interface Ring {
   readonly words: Int32Array;
   readonly doorbell: Int32Array;
   readonly doorbellIndex: number;
 }
+
+assert(parentPort, 'the I/O thread is a worker');
+const port = parentPort as unknown as MessagePort;
+/** Loaded when the first snapshot is opened. */
+let snapshots: SnapshotReads | undefined;
 
 const channels = workerData as readonly channel.IoChannel[];
 const memory = channels[0].memory;
@@ -58,6 +65,11 @@ function perform(words: Int32Array, slot: number): void {
   const file = words[slot + channel.SLOT_FILE];
   const offset = words[slot + channel.SLOT_OFFSET_HIGH] * 2 ** 32 + (words[slot + channel.SLOT_OFFSET_LOW] >>> 0);
   const kind = words[slot + channel.SLOT_KIND];
+  if (file < 0) {
+    assert(snapshots && kind === channel.KIND_READ, 'a snapshot that is not open is used');
+    snapshots.read(file, offset, segmentViews(words, slot, 0));
+    return;
+  }
   if (kind === channel.KIND_FLUSH) {
     fdatasyncSync(file);
     return;
@@ -97,10 +109,23 @@ function ringStarved(): void {
 /** When (ms) those that lack memory are rung; 0: nobody does. Whatever else wakes us does not make it sooner. */
 let ringAt = 0;
 
-parentPort?.postMessage('ready');
+/** Opens and closes snapshots. False: there is nothing to do. */
+async function takeMessages(): Promise<boolean> {
+  let taken = false;
+  for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) {
+    const message = next.message as channel.ToIo;
+    snapshots ??= new (await import('./snapshot-reads.ts')).SnapshotReads();
+    if (message.kind === 'close-snapshot') snapshots.close(message.file);
+    else port.postMessage({ file: message.file, ...snapshots.open(message) } satisfies channel.FromIo);
+    taken = true;
+  }
+  return taken;
+}
+
+port.postMessage('ready');
 for (;;) {
   const seen = Atomics.load(control, channel.WORK);
-  let worked = false;
+  let worked = await takeMessages();
   for (const ring of rings) worked = serve(ring) || worked;
   if (worked) continue;
   if (Atomics.load(control, channel.STOP) !== 0) break;

@@ -152,9 +152,10 @@ export class AgentClient {
     await this.liveness.guard(this.control.send(sh`power_off`));
   }
 
-  /** Lets go of the guest; what runs in it goes on. */
+  /** Lets go of the guest; what runs in it goes on, unheard. What a guest that has ended printed can be read still. */
   close(): void {
     this.fail(new ShoalError('agent-unavailable', 'The connection to the guest agent was closed.'));
+    if (this.vm.state !== 'stopped' && this.vm.state !== 'failed') this.ports.closeAll();
     this.control.close();
   }
 

@@ -21,6 +21,7 @@ export interface Port {
 export class PortPool {
   private readonly vm: VmHandle;
   private readonly free: number[] = Array.from({ length: DATA_PORTS }, (_, position) => FIRST_DATA_PORT + position);
+  private readonly taken = new Set<Port>();
   private readonly waiting: { count: number; take: (ports: number[]) => void }[] = [];
 
   /** `inherited`: ports that are let alone first, and then until the guest has closed them. */
@@ -50,14 +51,23 @@ export class PortPool {
     const ports = opened.flatMap((result, at) =>
       result.status === 'fulfilled' ? [{ index: indexes[at] as number, channel: result.value }] : [],
     );
-    if (failure === undefined) return ports;
+    if (failure === undefined) {
+      for (const port of ports) this.taken.add(port);
+      return ports;
+    }
     for (const port of ports) port.channel.close();
     this.giveBack(indexes);
     throw failure.reason;
   }
 
+  /** The guest whose commands had them is gone, or nobody's business any more. */
+  closeAll(): void {
+    for (const port of [...this.taken]) this.release(port);
+  }
+
   /** Only for a port that the guest has closed: a process that still held it would write into the next one's stream. */
   release(port: Port): void {
+    if (!this.taken.delete(port)) return;
     port.channel.close();
     this.giveBack([port.index]);
   }

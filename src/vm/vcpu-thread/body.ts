@@ -1,16 +1,19 @@
 /** What a machine is made of while it has memory, from start to power-off: made anew, or as a fork of another. */
+import { ShoalError } from '../../base/errors.ts';
 import { Hart, HartState } from '../../cpu/index.ts';
 import { createMachineDevices, type MachineDevices } from '../../devices/machine.ts';
 import { Disk } from '../../disk/index.ts';
 import { adoptFork } from '../../guest-memory/fork.ts';
 import { GuestMemory } from '../../guest-memory/index.ts';
+import { powerOffSteps } from '../../guest-memory/life.ts';
+import { restoreSteps } from '../../guest-memory/restore.ts';
 import { RAM_BASE } from '../../layout/machine.ts';
 import type { BootLoader } from './boot-loader.ts';
 import { GuestBalloon } from './guest-balloon.ts';
 import type { StoppableClock } from './guest-clock.ts';
 import type { ThreadContext } from './machine.ts';
 import { unpackState } from './machine-state.ts';
-import type { MachineOrigin, MachineSpec } from './messages.ts';
+import type { MachineOrigin, MachineSpec, RestoredMemory } from './messages.ts';
 import { MachinePages } from './page-source.ts';
 import type { Ports } from './ports.ts';
 
@@ -46,19 +49,30 @@ export function buildMemory({ thread, spec }: Pick<BodyContext, 'thread' | 'spec
     thread: thread.index,
     cache,
     pages: thread.pages,
-    images: [spec.kernel, ...(spec.initrd ? [spec.initrd] : []), ...spec.disks.map((disk) => disk.image)],
+    images: [spec.kernel, spec.initrd, spec.snapshot, ...spec.disks.map((disk) => disk.image)].filter(
+      (image) => image !== undefined,
+    ),
     onUnreadable: (reason) => thread.send({ kind: 'unreadable', vm: spec.vm, reason }),
   });
-  const memory = origin
-    ? adoptFork(host, origin.memory, { source: pages })
-    : GuestMemory.create(host, {
-        ranges: [{ address: RAM_BASE, bytes: spec.memoryBytes }],
-        domain: spec.domain,
-        thread: thread.index,
-        source: pages,
-      });
+  const memory =
+    origin && 'vm' in origin.memory ? adoptFork(host, origin.memory, { source: pages }) : createMemory(thread, spec, pages);
+  if (origin && 'stored' in origin.memory) restore(memory, spec, origin.memory);
   pages.attach(memory);
   return { memory, pages };
+}
+
+const createMemory = ({ host, index }: ThreadContext, { memoryBytes, domain }: MachineSpec, source: MachinePages): GuestMemory =>
+  GuestMemory.create(host, { ranges: [{ address: RAM_BASE, bytes: memoryBytes }], domain, thread: index, source });
+
+function restore(memory: GuestMemory, { snapshot }: MachineSpec, { stored, ballooned }: RestoredMemory): void {
+  const { host } = memory;
+  const pages = { stored: new Uint8Array(stored), ballooned: new Uint8Array(ballooned), firstHandle: snapshot?.firstNumber ?? 0 };
+  if (host.run(restoreSteps(memory, pages))) return;
+  host.run(powerOffSteps(memory));
+  throw new ShoalError(
+    'no-memory',
+    'The pool has no room for the page tables of another machine; remove one, or open a larger pool.',
+  );
 }
 
 export function buildBody(context: BodyContext, { memory, pages }: MemoryPart, origin?: MachineOrigin): Body {

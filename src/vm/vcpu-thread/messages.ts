@@ -5,7 +5,7 @@
  * its doorbell. Byte streams carry credit both ways: neither side may have more than `PORT_WINDOW` bytes of one port under way.
  */
 
-import type { IoChannel, SealedLayer, SharedImage } from '../../disk/index.ts';
+import type { IoChannel, SavedPart, SealedLayer, SharedImage } from '../../disk/index.ts';
 import type { ForkedMemory } from '../../guest-memory/fork.ts';
 import type { ArenaMap } from '../../layout/arena.ts';
 import type { StoreSetup } from '../../page-store/index.ts';
@@ -22,6 +22,8 @@ export interface DiskSpec {
   readonly layer?: SealedLayer;
   /** Sealed, the newest first. */
   readonly below?: readonly SealedLayer[];
+  /** What the snapshot has of it that the machine, or an ancestor, was restored from. */
+  readonly saved?: SavedPart;
 }
 
 /** All that a vCPU thread needs to make a machine; files are opened and checked by the main thread. */
@@ -35,16 +37,24 @@ export interface MachineSpec {
   readonly initrd?: SharedImage;
   readonly commandLine: string;
   readonly disks: readonly DiskSpec[];
+  /** The snapshot that it, or an ancestor, was restored from: where absent pages are. */
+  readonly snapshot?: SharedImage;
   /** Sharing domain, 0 to DOMAIN_MAX. */
   readonly domain: number;
   readonly requests: SharedArrayBuffer;
 }
 
-/** What a machine that is a fork begins with. */
+/** What a machine that has lived before begins with: the memory of a fork, or that of its specification's snapshot. */
 export interface MachineOrigin {
-  readonly memory: ForkedMemory;
+  readonly memory: ForkedMemory | RestoredMemory;
   readonly state: PackedState;
   readonly start: boolean;
+}
+
+/** Bitmaps of the pages that the snapshot has, and of those in its balloon. */
+export interface RestoredMemory {
+  readonly stored: SharedArrayBuffer;
+  readonly ballooned: SharedArrayBuffer;
 }
 
 /** Children to be made of a machine. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ImageStore, type IoClient, PageCache, type SharedImage } from '../../disk/index.ts';
 import type { IoOperation } from '../../disk/io/client.ts';
+import { noSnapshots } from '../../disk/test-pool.ts';
 import { GuestMemory } from '../../guest-memory/index.ts';
 import { ageSteps, dropImagePageSteps } from '../../guest-memory/nominated.ts';
 import { ENTRY_STAMP, identityOf } from '../../guest-memory/page-entry.ts';
@@ -211,7 +212,7 @@ describe('pages of images', () => {
     directory = mkdtempSync(join(tmpdir(), 'shoal-image-pages-'));
     for (let i = 0; i < 20; i++) bytes.writeInt32LE(500 + i, i * PAGE + 20);
     writeFileSync(join(directory, 'image'), bytes);
-    image = new ImageStore().open(join(directory, 'image'), 0);
+    image = new ImageStore(noSnapshots).open(join(directory, 'image'), 0);
   });
   afterEach(() => rmSync(directory, { recursive: true }));
 

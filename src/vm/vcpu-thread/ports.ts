@@ -173,13 +173,14 @@ export class Ports {
   /** The machine was reset or has ended: nothing of the old life goes to the new one. */
   endAll(): void {
     for (const [index, port] of this.#ports) {
+      const hasReader = port.open || port.wanted;
       port.input.length = 0;
       port.announced = false;
       port.underway = 0;
       port.stalled = false;
       port.orphaned = false;
       port.wanted = false;
-      if (port.open && index !== CONSOLE_PORT) this.#send({ kind: 'port-ended', vm: this.#vm, port: index });
+      if (hasReader && index !== CONSOLE_PORT) this.#send({ kind: 'port-ended', vm: this.#vm, port: index });
       if (index !== CONSOLE_PORT) port.open = false;
     }
   }

@@ -1,0 +1,89 @@
+/**
+ * Saves a frozen machine: its RAM first, then each writable disk, as pages of one snapshot, so that what is equal is kept once, whether it lies in memory or
+ * on a disk. The guest that it is a fork of runs on.
+ */
+import { ShoalError } from '../../base/errors.ts';
+import { PAGE_SIZE } from '../../base/numbers.ts';
+import type { SnapshotStore, SnapshotWriter } from '../../snapshot/index.ts';
+import { unpackState } from '../vcpu-thread/machine-state.ts';
+import type { FrozenPages, FrozenReader } from './frozen-pages.ts';
+import { type FrozenMachine, GIVEN_UP, PAGES_DONE, PAGES_TOTAL, type Saved, type SaveOrder } from './messages.ts';
+import { fingerprintOf, savedMachine } from './saved-machine.ts';
+
+/** A disk begins at the first page of a leaf of the snapshot's tree, so that what is before it does not move what is in its leaves. */
+const DISK_ALIGNMENT = 512;
+
+interface Region {
+  readonly firstPage: number;
+  /** The disk's pages that are saved, ascending. */
+  readonly pages: Uint32Array;
+}
+
+/** @throws ShoalError `aborted`, `no-space`, `bad-disk` when a page cannot be read; nothing is left then */
+export function saveMachine(store: SnapshotStore, reader: FrozenReader, order: SaveOrder): Saved {
+  const { machine, about, name } = order;
+  const memoryPages = machine.config.memoryBytes / PAGE_SIZE;
+  const { disks, pages } = placeDisks(machine, memoryPages, reader);
+  const progress = new Int32Array(order.progress);
+  Atomics.store(progress, PAGES_TOTAL, pages);
+  const writer = begin(store, pages, order.parent);
+  try {
+    put(writer, 0, reader.memory(machine.slot, memoryPages, machine.images), progress);
+    for (const [index, { layers, saved }] of machine.disks.entries()) {
+      const region = disks[index];
+      if (region) put(writer, region.firstPage, reader.disk(region.pages, layers, saved), progress);
+    }
+    const state = unpackState(machine.state);
+    const files = machine.images.filter(({ file }) => file >= 0);
+    const images = files.map(({ path }) => ({ path, fingerprint: fingerprintOf(path) }));
+    const saved = savedMachine({ config: machine.config, state, images, disks: disks.map(asDifferences), about });
+    const id = writer.commit({ name, machine: saved, devices: state.devices, memoryPages });
+    const { storedPages = 0, addedBytes = 0 } = store.list().find((info) => info.id === id) ?? {};
+    return { id, storedPages, addedBytes };
+  } finally {
+    writer.abort();
+  }
+}
+
+/** Without its parent when that is not there any more, or of another shape. */
+function begin(store: SnapshotStore, pages: number, parent: string | null): SnapshotWriter {
+  if (parent !== null) {
+    try {
+      return store.begin({ pages, parent });
+    } catch (error) {
+      const useless = error instanceof ShoalError && ['not-found', 'bad-snapshot', 'bad-argument'].includes(error.code);
+      if (!useless) throw error;
+    }
+  }
+  return store.begin({ pages });
+}
+
+function placeDisks(
+  { disks }: FrozenMachine,
+  memoryPages: number,
+  reader: FrozenReader,
+): { disks: (Region | null)[]; pages: number } {
+  let end = memoryPages;
+  const regions = disks.map(({ layers, saved }): Region | null => {
+    if (layers.length === 0) return null;
+    const firstPage = Math.ceil(end / DISK_ALIGNMENT) * DISK_ALIGNMENT;
+    const pages = reader.diskPages(layers, saved);
+    end = firstPage + pages.length;
+    return { firstPage, pages };
+  });
+  return { disks: regions, pages: end };
+}
+
+/** Numbers in a row become ones, which take no room. */
+function asDifferences(region: Region | null): Region | null {
+  return region && { ...region, pages: region.pages.map((page, i, pages) => page - (i === 0 ? 0 : (pages[i - 1] as number))) };
+}
+
+function put(writer: SnapshotWriter, base: number, pages: Iterable<FrozenPages>, progress: Int32Array): void {
+  for (const each of pages) {
+    if (Atomics.load(progress, GIVEN_UP) !== 0) throw new ShoalError('aborted', 'The snapshot was given up.');
+    if (each.kind === 'page') writer.page(base + each.first, each.bytes);
+    else writer.run(base + each.first, each.count, each.kind);
+    Atomics.store(progress, PAGES_DONE, base + each.first + each.count);
+  }
+}
