@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { ShoalSession } from './machines.ts';
 
-test('eight guests prove their memory and give it back', { timeout: 300_000 }, async () => {
+test('eight guests prove their memory and give it back, and one is forked', { timeout: 300_000 }, async () => {
   await using session = new ShoalSession();
   const { code, stdout, stderr } = await session.run(['demo', '--json']);
   expect(stderr).toContain('g8 Linux');
@@ -17,6 +17,9 @@ test('eight guests prove their memory and give it back', { timeout: 300_000 }, a
     kernel: expect.stringMatching(/^\d+\.\d+\.\d+\S*-riscv64$/),
     promisedBytes: 8 * 256 * 2 ** 20,
     poolBytes: 2 ** 30,
+    forks: 20,
+    forkMs: expect.any(Number),
+    forkBytes: expect.any(Number),
   });
   const { private: privateFrames, shared, handy, free } = report.framesByState;
   expect(report.framesInUse).toBe(privateFrames + shared + handy);

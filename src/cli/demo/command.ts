@@ -1,4 +1,4 @@
-/** `shoal demo`, which is also `npm start`: eight Linux guests in one process, promised twice the memory that there is. */
+/** `shoal demo`, which is also `npm start`: eight Linux guests in one process, promised twice the memory that there is, and forks of one. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
 import { resolveImage } from '../../host/images.ts';
@@ -8,6 +8,7 @@ import { countOption, sizeOption } from '../options.ts';
 import { Progress } from '../progress.ts';
 import { onTerminal } from '../terminal.ts';
 import { startDisplay } from './display.ts';
+import { forkFirstGuest } from './forks.ts';
 import { newModel } from './model.ts';
 import { offerShell } from './ninth-guest.ts';
 import { allWell, makeReport, renderSummary } from './report.ts';
@@ -27,7 +28,10 @@ interface DemoFlags {
 export function demoCommand(): CommandUnknownOpts {
   return new Command('demo')
     .summary('watch eight Linux guests share one pool')
-    .description('Eight Debian guests of 256 MiB each in a pool of 1 GiB: each proves its memory, and gives it back.')
+    .description(
+      'Eight Debian guests of 256 MiB each in a pool of 1 GiB: each proves its memory, and gives it back.\n' +
+        'Then the first one is forked twenty times: how long that took, and what the resident memory of the process grew by.',
+    )
     .option('--guests <n>', 'number of guests', countOption, 8)
     .option('-m, --memory <size>', 'promised memory of each', sizeOption, 256 * 2 ** 20)
     .option('--pool <size>', 'size of the pool', sizeOption, 2 ** 30)
@@ -60,6 +64,7 @@ async function playDemo(host: Host, flags: DemoFlags, live: boolean, busyboxSha2
   try {
     display.emit(`starting ${flags.guests} guests in pairs`);
     await runScenario(host, model, { image: IMAGE, memoryBytes: flags.memory, busyboxSha256, signal, emit: display.emit });
+    if (!signal.aborted) await forkFirstGuest(host, model, display.emit);
     if (flags.json) await sleep(SETTLE_MS, undefined, { signal });
   } finally {
     await display.stop();

@@ -17,6 +17,15 @@ export interface GuestView {
   error: string | undefined;
 }
 
+/** Forks of the first guest. */
+export interface ForksView {
+  readonly count: number;
+  /** From the order until all were there, milliseconds. */
+  readonly ms: number;
+  /** What the resident memory of this process grew by meanwhile. */
+  readonly bytes: number;
+}
+
 export interface DemoModel {
   readonly startedAtMs: number;
   readonly guests: readonly GuestView[];
@@ -25,6 +34,8 @@ export interface DemoModel {
   kernel: string | undefined;
   /** Highest resident memory of this process that was seen, bytes. */
   residentPeakBytes: number;
+  /** Of which one has answered a command. */
+  forks: ForksView | undefined;
   readonly events: string[];
 }
 
@@ -44,6 +55,7 @@ export function newModel(guestCount: number): DemoModel {
     pool: undefined,
     kernel: undefined,
     residentPeakBytes: 0,
+    forks: undefined,
     events: [],
   };
 }

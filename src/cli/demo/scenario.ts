@@ -132,7 +132,7 @@ async function freePattern(host: Host, guest: GuestView, vm: Vm, options: Scenar
 const contentBytes = ({ privateBytes, sharedBytes, absentBytes }: VmMemory): number => privateBytes + sharedBytes + absentBytes;
 
 /** Its stdout without the last newline. Throws when it fails. */
-async function run(vm: Vm, code: string): Promise<string> {
+export async function run(vm: Vm, code: string): Promise<string> {
   const { exitCode, stdout, stderr } = await vm.exec(code);
   if (exitCode !== 0) throw new Error(`“${code}” exited with ${exitCode}: ${stderr.trim()}`);
   return stdout.trimEnd();

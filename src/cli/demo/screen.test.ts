@@ -42,6 +42,7 @@ function doneModel(): DemoModel {
       shares: 100,
     };
   }
+  model.forks = { count: 20, ms: 12.34, bytes: 1.5 * MIB };
   model.events.push('  1.5 s  g1 Linux');
   return model;
 }
@@ -73,12 +74,18 @@ test('the report counts what held', () => {
     checksumsOk: 2,
     kernel: '6.12.0-riscv64',
     firstLineMs: 1500,
+    forks: 20,
+    forkMs: 12.34,
+    forkBytes: 1.5 * MIB,
   });
   expect(allWell(makeReport(model, pool))).toBe(true);
   model.guests[1].patternOk = false;
   expect(makeReport(model, pool).checksumsOk).toBe(1);
   expect(allWell(makeReport(model, pool))).toBe(false);
-  expect(renderSummary(makeReport(doneModel(), pool))).toContain('20.5 times over-committed');
+  expect(allWell(makeReport({ ...doneModel(), forks: undefined }, pool))).toBe(false);
+  const summary = renderSummary(makeReport(doneModel(), pool));
+  expect(summary).toContain('20.5 times over-committed');
+  expect(summary).toMatch(/\ng1 ─ fork ×20 → 12\.3 ms, \+1\.5 MiB$/);
 });
 
 test('the pattern is lines of one guest, and no two of its pages or of two guests are equal', () => {
