@@ -7,4 +7,11 @@ export { fileCheck } from './io/file-check.ts';
 export { IoThread } from './io/thread.ts';
 export { createLayer, type LayerFile, type SealedLayer } from './layer.ts';
 export { PageCache } from './page-cache.ts';
-export { imagePageCount, pageOfNumber, releaseUnmapped, replaceFrame, type SharedImage, takeUnmapped } from './shared-image.ts';
+export {
+  imagePageCount,
+  pageOfNumber,
+  releaseUnmapped,
+  replaceFrame,
+  type SharedImage,
+  takeUnmapped,
+} from './shared-image.ts';

@@ -107,9 +107,15 @@ export function* bringSteps(
 
 /**
  * The source brings a page as a view of a shared frame, whose reference the caller passes on. Unless the result is 'ok', it stays the caller's.
- * Copy-on-write, as every view.
+ * Copy-on-write, as every view. `unasked`: nobody has touched it yet, so it is not young.
  */
-export function* bringSharedSteps(guest: GuestMemory, page: number, handle: number, frame: number): Steps<BringResult> {
+export function* bringSharedSteps(
+  guest: GuestMemory,
+  page: number,
+  handle: number,
+  frame: number,
+  unasked = false,
+): Steps<BringResult> {
   const { words, account } = guest;
   if (guest.dying) return 'stale';
   // From here on the reference is freed with the VM, should it die before the entry has it.
@@ -122,7 +128,7 @@ export function* bringSharedSteps(guest: GuestMemory, page: number, handle: numb
   yield 'absent:publish-view';
   const entry = words[at];
   Atomics.add(words, account + VM_BROUGHT, 1);
-  setEntry(guest, at, SHARED | YOUNG | frame);
+  setEntry(guest, at, SHARED | (unasked ? 0 : YOUNG) | frame);
   words[account + VM_TRANSIT_GAIN] = 0;
   arrived(guest, entry);
   return 'ok';

@@ -285,9 +285,9 @@ export class GuestMemory implements GuestPages, GuestAccess {
     return page < 0 ? 'stale' : this.host.run(bringSteps(this, page, handle, content));
   }
 
-  bringShared(guestFrame: number, handle: number, frame: number): BringResult {
+  bringShared(guestFrame: number, handle: number, frame: number, unasked = false): BringResult {
     const page = this.ranges.pageOf(guestFrame);
-    return page < 0 ? 'stale' : this.host.run(bringSharedSteps(this, page, handle, frame));
+    return page < 0 ? 'stale' : this.host.run(bringSharedSteps(this, page, handle, frame, unasked));
   }
 
   /** The handle that this page is absent under; -1 when it is not absent. */

@@ -24,6 +24,7 @@ import {
   ROM,
   SHARED,
   stateOf,
+  YOUNG,
   ZERO,
 } from './page-entry.ts';
 import { DIRECTORY_SLOTS, TABLE_PAGE } from './page-table.ts';
@@ -118,6 +119,17 @@ function addLeaf(host: HostMemory, leaf: number, cells: readonly Counts[], cellP
     if ((entry & ROM) !== 0) counts.rom++;
     else counts[NAMES[stateOf(entry)] ?? 'zero']++;
   }
+}
+
+/** Of the first `pages` pages those that have a frame and were touched since the VM's owner last aged them, ascending. */
+export function youngPages(host: HostMemory, vm: number, pages: number): Uint32Array {
+  const young: number[] = [];
+  for (let page = 0; page < pages; page++) {
+    const leaf = tableAt(host, leafWord(host, vm, Math.floor(page / LEAF_PAGES)));
+    if (leaf === 0) page += LEAF_PAGES - 1;
+    else if ((Atomics.load(host.words, leaf + (page % LEAF_PAGES) * ENTRY_WORDS) & YOUNG) !== 0) young.push(page);
+  }
+  return Uint32Array.from(young);
 }
 
 /** What is to be seen of one page. */

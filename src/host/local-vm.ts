@@ -19,6 +19,8 @@ import type { Templates } from './templates.ts';
 
 /** Longest time from asking for the agent to its answer: a boot, with every other guest booting too. */
 const AGENT_TIMEOUT_MS = 180_000;
+/** First seconds of a machine, ms. */
+const LEARN_MS = 3000;
 
 type SaveOptions = SnapshotRequest & Pick<SnapshotOptions, 'signal' | 'onProgress'>;
 
@@ -39,6 +41,7 @@ export class LocalVm {
   #handle: VmHandle;
   #startedAtMs: number | null = null;
   #reason: string | null = null;
+  #learnTimer: NodeJS.Timeout | undefined;
   /** It has booted, and nobody has used it. */
   #mayBeTemplate = false;
   /** Its clock stands where it was saved, until it runs. */
@@ -150,6 +153,7 @@ export class LocalVm {
       return this.#boot();
     }
     this.#become(started.vm);
+    this.#learnTimer = setTimeout(() => this.#learn(), LEARN_MS).unref();
     this.#startedAtMs = Date.now();
     this.#clockStood = true;
     this.#setClock();
@@ -216,8 +220,17 @@ export class LocalVm {
     return this.#console;
   }
 
-  remove(): Promise<void> {
-    return this.#means.pool.removeVm(this.#handle);
+  async remove(): Promise<void> {
+    this.#learn();
+    await this.#means.pool.removeVm(this.#handle);
+  }
+
+  /** What a machine that began as a template has touched in its first seconds is known to the next ones. Once. */
+  #learn(): void {
+    if (this.#learnTimer === undefined) return;
+    clearTimeout(this.#learnTimer);
+    this.#learnTimer = undefined;
+    this.#means.templates?.learn(this.#handle, this.#spec);
   }
 
   async #renew(): Promise<void> {

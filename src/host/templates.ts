@@ -4,12 +4,27 @@
  * one file. Whatever is wrong with a template, the machine boots, and makes a new one.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { z } from 'zod';
 import { ShoalError } from '../base/errors.ts';
 import type { RestoredVm, VmHandle, VmLimits, VmPool } from '../vm/types.ts';
 import type { VmSpec } from './protocol.ts';
 import { packageVersion } from './version.ts';
+
+/** What the file of a template says. */
+const fileSchema = z.strictObject({
+  /** The snapshot. */
+  id: z.string(),
+  /** Pages of memory that machines have touched in their first seconds, each as the difference to the one before. */
+  pages: z.array(z.int().nonnegative()),
+});
+type TemplateFile = z.infer<typeof fileSchema>;
+
+/** So many pages are read before they are asked for, at most. */
+const PREFETCH_MAX = 16_384;
+/** A list of pages is written anew for so many new ones, as a share of it. */
+const NEWS_MIN = 0.05;
 
 /** What is wrong with a template, not with the pool. */
 const TEMPLATE_ERRORS: readonly string[] = ['not-found', 'bad-snapshot', 'bad-disk', 'bad-image'];
@@ -29,7 +44,7 @@ export class Templates {
 
   /** Is there one for such a machine? */
   has(spec: VmSpec): boolean {
-    return this.#idFor(spec) !== undefined;
+    return this.#read(spec) !== undefined;
   }
 
   /**
@@ -37,10 +52,20 @@ export class Templates {
    * @throws ShoalError for whatever would keep a machine from booting, too
    */
   async start(spec: VmSpec, name: string, limits: VmLimits): Promise<RestoredVm | undefined> {
-    const snapshot = this.#idFor(spec);
-    if (snapshot === undefined) return undefined;
+    const template = this.#read(spec);
+    if (template === undefined) return undefined;
+    const { domain } = spec;
+    const prefetch = sums(template.pages);
     try {
-      return await this.#pool.restoreVm({ folder: this.#store, snapshot, name, domain: spec.domain, limits, start: true });
+      return await this.#pool.restoreVm({
+        folder: this.#store,
+        snapshot: template.id,
+        name,
+        domain,
+        limits,
+        prefetch,
+        start: true,
+      });
     } catch (error) {
       if (error instanceof ShoalError && TEMPLATE_ERRORS.includes(error.code)) return undefined;
       throw error;
@@ -55,7 +80,7 @@ export class Templates {
       const name = `template-${spec.image}-${key.slice(0, 4)}`;
       const made = this.#pool
         .snapshotVm(handle, { folder: this.#store, name, about: spec, onFrozen: resolve })
-        .then(({ id }) => this.#note(key, id))
+        .then(({ id }) => this.#write(key, { id, pages: [] }))
         // A full disk, or a machine that has ended: the next one makes it.
         .catch(() => {})
         .finally(() => {
@@ -71,26 +96,54 @@ export class Templates {
     await Promise.all(this.#making.values());
   }
 
+  /** What a machine that was started from its template has touched, the next ones will touch too. */
+  learn(handle: VmHandle, spec: VmSpec): void {
+    const key = keyOf(spec);
+    const template = this.#read(spec);
+    if (key === undefined || template === undefined) return;
+    const known = new Set(sums(template.pages));
+    const touched = this.#pool.touchedPages(handle).filter((page) => !known.has(page));
+    if (touched.length <= known.size * NEWS_MIN || known.size >= PREFETCH_MAX) return;
+    const pages = Uint32Array.from([...known, ...touched])
+      .sort()
+      .subarray(0, PREFETCH_MAX);
+    this.#write(key, { id: template.id, pages: differences(pages) });
+  }
+
   #fileOf(key: string): string {
     return join(dirname(this.#store), 'templates', key);
   }
 
-  #idFor(spec: VmSpec): string | undefined {
+  #read(spec: VmSpec): TemplateFile | undefined {
     const key = keyOf(spec);
+    if (key === undefined) return undefined;
     try {
-      return key === undefined ? undefined : readFileSync(this.#fileOf(key), 'utf8').trim();
+      return fileSchema.parse(JSON.parse(readFileSync(this.#fileOf(key), 'utf8')));
     } catch {
       return undefined;
     }
   }
 
-  #note(key: string, id: string): void {
+  /** Whole or not at all; where it cannot be written, the next machine boots. */
+  #write(key: string, template: TemplateFile): void {
     const file = this.#fileOf(key);
     const temporary = `${file}.${randomUUID()}`;
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    writeFileSync(temporary, `${id}\n`);
-    renameSync(temporary, file);
+    try {
+      mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+      writeFileSync(temporary, JSON.stringify(template));
+      renameSync(temporary, file);
+    } catch {
+      rmSync(temporary, { force: true });
+    }
   }
+}
+
+const differences = (pages: Uint32Array): number[] =>
+  [...pages].map((page, i) => page - (i === 0 ? 0 : (pages[i - 1] as number)));
+
+function sums(differences: readonly number[]): Uint32Array {
+  let page = 0;
+  return Uint32Array.from(differences, (difference) => (page += difference));
 }
 
 /** Undefined: machines of this kind boot. */

@@ -85,3 +85,13 @@ export function childParts(parent: MachineParts, vm: number, tops: Tops): Machin
   });
   return { spec: { ...parent.spec, vm, disks, requests: createRequestQueue() }, layers };
 }
+
+/** All results, or the first failure once those that were there are undone. */
+export async function allOrNone<T>(work: readonly Promise<T>[], undo: (result: T) => Promise<void>): Promise<T[]> {
+  try {
+    return await Promise.all(work);
+  } catch (error) {
+    for (const result of await Promise.allSettled(work)) if (result.status === 'fulfilled') await undo(result.value);
+    throw error;
+  }
+}

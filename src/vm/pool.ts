@@ -8,11 +8,12 @@ import { ShoalError, type ShoalErrorCode } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import { DECODE_CACHE_BYTES } from '../cpu/index.ts';
 import { type Doorbell, ImageStore, type IoChannel, IoThread, type SharedImage } from '../disk/index.ts';
+import { youngPages } from '../guest-memory/index.ts';
 import { type HostCounters, HostMemory } from '../host-memory/index.ts';
 import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
 import { createStoreTable, createSwapFile, type OpenSwapFile, type StoreSetup } from '../page-store/index.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
-import { childParts, closeTops, ForkOrders, type MachineParts, newTops, sealDisks } from './forks.ts';
+import { allOrNone, childParts, closeTops, ForkOrders, type MachineParts, newTops, sealDisks } from './forks.ts';
 import { changedLimits, checkLimits, NO_LIMITS } from './limits.ts';
 import { ManagerAccount } from './manager-account.ts';
 import { MemoryView, type SeenVm } from './memory-view.ts';
@@ -311,10 +312,16 @@ class ThreadPool implements OpenPool {
     const { stored, ballooned, state, portsInUse, about } = source.opened;
     this.#checkLimits(null, config, changedLimits(NO_LIMITS, config.limits ?? {}));
     const files = await this.#open(config, source);
-    const origin = { memory: { stored, ballooned }, state, start: options.start };
+    const { start, prefetch = new Uint32Array() } = options;
+    const origin = { memory: { stored, ballooned, prefetch }, state, start };
     const vm = await this.#add(config, this.#claimThread(), files, origin, portsInUse);
     this.#snapshots.restored(files.spec.vm, source);
     return { vm, about };
+  }
+
+  touchedPages(vm: VmHandle): Uint32Array {
+    const { slot, config } = vm as PoolVm;
+    return slot === NO_SLOT ? new Uint32Array() : youngPages(this.#host, slot, config.memoryBytes / PAGE_SIZE);
   }
 
   async removeVm(vm: VmHandle): Promise<void> {
@@ -482,15 +489,5 @@ class ThreadPool implements OpenPool {
       this.#answers.get(number)?.resolve();
       this.#answers.delete(number);
     }
-  }
-}
-
-/** All results, or the first failure once those that were there are undone. */
-async function allOrNone<T>(work: readonly Promise<T>[], undo: (result: T) => Promise<void>): Promise<T[]> {
-  try {
-    return await Promise.all(work);
-  } catch (error) {
-    for (const result of await Promise.allSettled(work)) if (result.status === 'fulfilled') await undo(result.value);
-    throw error;
   }
 }

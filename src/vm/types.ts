@@ -327,6 +327,8 @@ export interface RestoreOptions {
   /** Default: that of the machine that was saved. */
   readonly domain?: string;
   readonly limits?: Partial<VmLimits>;
+  /** Pages of its memory, ascending, that it will want first (`touchedPages` of one before it): they are read before it asks. */
+  readonly prefetch?: Uint32Array;
   /** False: it begins paused. */
   readonly start: boolean;
 }
@@ -400,6 +402,8 @@ export interface VmPool extends AsyncDisposable {
    * `no-memory`, `no-space`
    */
   restoreVm(options: RestoreOptions): Promise<RestoredVm>;
+  /** Pages of its memory that it has touched lately, ascending; a hint. None when it is off. */
+  touchedPages(vm: VmHandle): Uint32Array;
   /** Powers the VM off and forgets it. */
   removeVm(vm: VmHandle): Promise<void>;
   readonly vms: readonly VmHandle[];

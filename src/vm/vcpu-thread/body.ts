@@ -58,6 +58,7 @@ export function buildMemory({ thread, spec }: Pick<BodyContext, 'thread' | 'spec
     origin && 'vm' in origin.memory ? adoptFork(host, origin.memory, { source: pages }) : createMemory(thread, spec, pages);
   if (origin && 'stored' in origin.memory) restore(memory, spec, origin.memory);
   pages.attach(memory);
+  if (origin && 'stored' in origin.memory) pages.prefetch(origin.memory.prefetch);
   return { memory, pages };
 }
 

@@ -55,6 +55,8 @@ export interface MachineOrigin {
 export interface RestoredMemory {
   readonly stored: SharedArrayBuffer;
   readonly ballooned: SharedArrayBuffer;
+  /** Numbers of pages that are wanted first. */
+  readonly prefetch: Uint32Array;
 }
 
 /** Children to be made of a machine. */

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ImageStore, type IoClient, PageCache, type SharedImage } from '../../disk/index.ts';
 import type { IoOperation } from '../../disk/io/client.ts';
 import { noSnapshots } from '../../disk/test-pool.ts';
-import { GuestMemory } from '../../guest-memory/index.ts';
+import { GuestMemory, youngPages } from '../../guest-memory/index.ts';
 import { ageSteps, dropImagePageSteps } from '../../guest-memory/nominated.ts';
 import { ENTRY_STAMP, identityOf } from '../../guest-memory/page-entry.ts';
 import { entryOf } from '../../guest-memory/page-table.ts';
@@ -255,6 +255,24 @@ describe('pages of images', () => {
     expect(memory.powerOff()).toBe('ok');
     cache.drop(image);
     expect(host.poolMemory().framesInUse).toBe(0);
+  });
+
+  it('M82: pages that are prefetched come before they are touched, and are not young until somebody does', () => {
+    const { host, pages, io, cache, memory, value } = machine([image]);
+    io.reads = bytes;
+    for (let i = 0; i < 20; i++) memory.setAbsent(GFN + i, image.firstNumber + i);
+    const first = memory.ranges.pageOf(GFN);
+    pages.prefetch(Uint32Array.of(first, first + 3, first + 19));
+    for (let turn = 0; turn < 3; turn++) {
+      pages.poll();
+      io.finish();
+      cache.poll();
+    }
+    expect([0, 3, 19].map((i) => memory.absentHandle(GFN + i))).toEqual([-1, -1, -1]);
+    expect(memory.absentHandle(GFN + 4)).toBe(image.firstNumber + 4);
+    expect([...youngPages(host, memory.vm, first + 20)]).toEqual([]);
+    expect(value(3)).toBe(503);
+    expect([...youngPages(host, memory.vm, first + 20)]).toEqual([first + 3]);
   });
 
   it('M62: a page that is not read for want of memory is told from one that is on its way', () => {

@@ -20,6 +20,8 @@ import type { SwapReads } from './swap-reads.ts';
 
 /** Pages of one run that are brought together. */
 const RUN_PAGES = 16;
+/** Pages that are prefetched at a time. */
+const PREFETCH_PAGES = 256;
 /** Nothing is brought unasked while fewer frames than this are free. */
 const PLENTY_FRAMES = 512;
 /** A page that could not be read is tried again after this, ms. */
@@ -64,6 +66,7 @@ export class MachinePages implements PageSource {
   #due: Wanted[] = [];
   readonly #failed = new Set<Wanted>();
   #brought = 0;
+  #toPrefetch: Uint32Array = new Uint32Array();
 
   constructor(options: MachinePagesOptions) {
     this.#options = options;
@@ -83,6 +86,22 @@ export class MachinePages implements PageSource {
     const known = this.#wanted.get(guestFrame);
     if (known) known.ahead = false;
     else this.#want(guestFrame, handle, false);
+  }
+
+  /** Pages of memory that will be wanted soon: they are asked for a few at a time, so that who touches one does not stand behind all of them. */
+  prefetch(pages: Uint32Array): void {
+    this.#toPrefetch = pages;
+    this.#prefetch();
+  }
+
+  #prefetch(): void {
+    if (this.#wanted.size > PREFETCH_PAGES / 2) return;
+    for (const page of this.#toPrefetch.subarray(0, PREFETCH_PAGES)) {
+      const guestFrame = this.#guest.ranges.gfnOf(page);
+      const handle = this.#guest.absentHandle(guestFrame);
+      if (handle >= 0 && !this.#wanted.has(guestFrame)) this.#want(guestFrame, handle, true);
+    }
+    this.#toPrefetch = this.#toPrefetch.subarray(PREFETCH_PAGES);
   }
 
   forget(guestFrame: number, handle: number): void {
@@ -125,6 +144,7 @@ export class MachinePages implements PageSource {
   /** Goes on with every page as far as it can. How many came. Call it after the completions and `GuestMemory.poll`. */
   poll(): number {
     // One that stands in the queue for memory gets it first.
+    if (this.#toPrefetch.length > 0) this.#prefetch();
     if (this.#wanted.size === 0 || this.#guest.waitsForMemory) return 0;
     this.#brought = 0;
     this.#retryFailed();
@@ -157,7 +177,7 @@ export class MachinePages implements PageSource {
     const frame = cache.acquire(image, pageOfNumber(image, handle), () => this.#due.push(wanted));
     if (frame === PAGE_LOADING) return this.#wantNeighbours(wanted);
     if (frame === PAGE_FAILED) return this.#fail(wanted, `${image.path} cannot be read, or has changed since it was opened`);
-    const result = this.#guest.bringShared(guestFrame, handle, frame);
+    const result = this.#guest.bringShared(guestFrame, handle, frame, wanted.ahead);
     if (result !== 'ok') cache.frames.release(frame);
     this.#settle(wanted, result);
   }
