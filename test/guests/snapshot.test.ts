@@ -1,6 +1,6 @@
 /** Snapshots of real guests: one instant of memory and disks, machines that are restored from it, and what becomes of them when things go wrong. */
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -158,6 +158,34 @@ describe('a snapshot of a running guest', () => {
     }
     expect(await run(vm, 'cat /mnt/who')).toBe('later');
     await nothingIsLeft(machines);
+  });
+
+  it('that finds the disk full, or is given up, leaves nothing; the one before is whole, and the guest runs on', async (context) => {
+    const disk = join(folder, 'small');
+    mkdirSync(disk);
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'shoal-test', disk]).status !== 0)
+      return context.skip('skipped: no small disk can be mounted (it takes root)');
+    try {
+      const store = join(disk, 'store');
+      await using machines = await openMachines({ memory: '768M' });
+      const [vm] = (await machines.boot(1, '192M')) as [Vm];
+      const { id } = await vm.snapshot({ folder: store });
+      await run(vm, 'head -c 40000000 /dev/urandom > /tmp/much; md5sum /tmp/much > /tmp/sum');
+      await expect(vm.snapshot({ folder: store })).rejects.toMatchObject({ code: 'no-space' });
+      await expect(vm.snapshot({ folder: store, signal: AbortSignal.timeout(50) })).rejects.toMatchObject({
+        code: expect.stringMatching(/^(aborted|no-space)$/),
+      });
+      expect(await run(vm, 'md5sum -c /tmp/sum')).toContain('OK');
+      const snapshots = SnapshotStore.open(store);
+      expect(snapshots.list().map((each) => each.id)).toEqual([id]);
+      expect(snapshots.verify(id).storedPages).toBeGreaterThan(0);
+      expect(readdirSync(join(store, 'tmp'))).toEqual([]);
+      const restored = await machines.host.restore(id, { folder: store });
+      expect(await run(restored, 'ls /tmp')).not.toContain('much');
+      await nothingIsLeft(machines);
+    } finally {
+      spawnSync('umount', ['-l', disk]);
+    }
   });
 });
 
