@@ -5,11 +5,13 @@
  *   MANY        forks of one guest at once (1000)
  *   SNAPSHOTS   snapshots of a busy guest (60)
  *   RESTORES    machines restored one by one (20)
+ *   RUNS        `shoal run debian` (20)
  */
 
 import { type Check, report } from './report.ts';
 import { MANY_CHECKS, manyForks } from './state/many-forks.ts';
 import { forksOneByOne } from './state/one-by-one.ts';
+import { runCommand } from './state/run-command.ts';
 import { snapshots } from './state/snapshots.ts';
 
 const MIB = 2 ** 20;
@@ -17,6 +19,7 @@ const small = await forksOneByOne('256M');
 const large = await forksOneByOne('1G');
 const many = await manyForks();
 const saved = await snapshots();
+const run = await runCommand();
 
 const sizes = [
   ['256 MiB', small],
@@ -41,6 +44,7 @@ report(
     atMost('second snapshot of an idle guest', saved.idleSecondBytes / 1024, 'KiB', 64),
     atMost("restore: call to the machine's first instruction, p50", saved.firstInstructionMs.p50, 'ms', 10),
     atMost('restore: call to the first command output, p50', saved.firstOutputMs.p50, 'ms', 150),
+    atMost('shoal run debian from a template: from main() to the prompt, p50', run.promptMs.p50, 'ms', 300),
     atMost('frames of 32 restored machines, never resumed, against one', saved.framesRatio, '×', 1.5),
   ],
   {
@@ -48,6 +52,7 @@ report(
     large,
     many,
     saved,
+    run,
     /** What the same bytes take: saved, written raw with fsync, copied in memory. */
     saveAgainstRawWrite: saved.firstMs / saved.rawWriteMs,
     saveAgainstMemoryCopy: saved.firstMs / saved.memoryCopyMs,

@@ -60,7 +60,7 @@ async function runDemo(flags: DemoFlags): Promise<void> {
 
 async function playDemo(host: Host, flags: DemoFlags, live: boolean, busyboxSha256: string, signal: AbortSignal): Promise<void> {
   const model = newModel(flags.guests);
-  const display = startDisplay(host, model, flags.json ? 'json' : live ? 'live' : 'lines');
+  const display = await startDisplay(host, model, flags.json ? 'json' : live ? 'live' : 'lines');
   try {
     display.emit(`starting ${flags.guests} guests in pairs`);
     await runScenario(host, model, { image: IMAGE, memoryBytes: flags.memory, busyboxSha256, signal, emit: display.emit });

@@ -1,5 +1,4 @@
 /** Shows a running demo: a live screen on a terminal, plain lines elsewhere, nothing but lines on stderr for --json. */
-import { createLogUpdate } from 'log-update';
 import type { Host, Vm } from '../../host/index.ts';
 import type { DemoModel } from './model.ts';
 import { renderScreen } from './screen.ts';
@@ -14,7 +13,9 @@ export interface Display {
 }
 
 /** Samples memory of the host and its machines into `model` and draws it until stopped. */
-export function startDisplay(host: Host, model: DemoModel, mode: 'live' | 'lines' | 'json'): Display {
+export async function startDisplay(host: Host, model: DemoModel, mode: 'live' | 'lines' | 'json'): Promise<Display> {
+  // No other command waits for this to be loaded.
+  const { createLogUpdate } = await import('log-update');
   const screen = createLogUpdate(process.stdout);
   const stream = mode === 'json' ? process.stderr : process.stdout;
   let vms: Vm[] = [];
