@@ -275,7 +275,8 @@ export class LocalVm {
     try {
       const agent = await Promise.race([this.#means.connectAgent(handle), lost]);
       // Before anybody has done anything in it.
-      if (this.#mayBeTemplate && this.#console === undefined) await this.#means.templates?.make(handle, this.#spec);
+      const templates = this.#console === undefined && this.#mayBeTemplate ? this.#means.templates : undefined;
+      await templates?.make(handle, this.#spec, agent);
       this.#mayBeTemplate = false;
       return agent;
     } finally {

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { ShoalError } from '../base/errors.ts';
 import type { RestoredVm, VmHandle, VmLimits, VmPool } from '../vm/types.ts';
+import type { GuestAgent } from './guest-agent.ts';
 import type { VmSpec } from './protocol.ts';
 import { packageVersion } from './version.ts';
 
@@ -64,6 +65,7 @@ export class Templates {
         domain,
         limits,
         prefetch,
+        keepOpen: true,
         start: true,
       });
     } catch (error) {
@@ -73,9 +75,11 @@ export class Templates {
   }
 
   /** Makes one of a machine that has just booted, unless somebody does already. Resolves when the machine may be used, long before it is written. */
-  async make(handle: VmHandle, spec: VmSpec): Promise<void> {
+  async make(handle: VmHandle, spec: VmSpec, agent: GuestAgent): Promise<void> {
     const key = keyOf(spec);
     if (key === undefined || this.#making.has(key)) return;
+    this.#making.set(key, Promise.resolve());
+    await warmUp(agent).catch(() => {});
     await new Promise<void>((resolve) => {
       const name = `template-${spec.image}-${key.slice(0, 4)}`;
       const made = this.#pool
@@ -136,6 +140,14 @@ export class Templates {
       rmSync(temporary, { force: true });
     }
   }
+}
+
+/** What a shell needs is in the guest's memory when it is saved. */
+async function warmUp(agent: GuestAgent): Promise<void> {
+  const command = ['sh', '-c', 'if command -v bash >/dev/null; then exec bash -lc exit; else exec sh -lc exit; fi'];
+  const { stdout, stderr, exit } = await agent.exec({ command, stdin: false });
+  for (const output of [stdout, stderr]) for await (const _ of output);
+  await exit;
 }
 
 const differences = (pages: Uint32Array): number[] =>

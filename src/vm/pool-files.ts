@@ -19,12 +19,16 @@ export interface MachineFiles {
 export interface SnapshotSource {
   readonly folder: string;
   readonly opened: Opened;
+  /** It stays open when its machines are gone. */
+  readonly keepOpen: boolean;
 }
 
 export class PoolFiles {
   readonly images: ImageStore;
   readonly #drop: (image: SharedImage) => void;
   readonly #domains = new Map<string, number>();
+  /** A snapshot that stays open. */
+  #kept: SharedImage | null = null;
   #onImages: (images: readonly SharedImage[]) => void = () => {};
 
   /** `drop` has a vCPU thread let go of an image's cached pages. */
@@ -96,11 +100,22 @@ export class PoolFiles {
     }
   }
 
-  async #openSnapshot({ folder, opened }: SnapshotSource, domain: number): Promise<SharedImage> {
+  async #openSnapshot({ folder, opened, keepOpen }: SnapshotSource, domain: number): Promise<SharedImage> {
     const snapshot = await this.images.openSnapshot(folder, opened.id, opened.pages, domain);
-    if (snapshot.firstNumber >= 0) return snapshot;
+    if (snapshot.firstNumber >= 0) {
+      if (keepOpen) this.#keep(snapshot);
+      return snapshot;
+    }
     this.close({ images: [snapshot], layers: [] });
     throw new ShoalError('no-memory', 'So many images and snapshots are open that this one cannot be, too; remove a machine.');
+  }
+
+  #keep(snapshot: SharedImage): void {
+    const before = this.#kept;
+    if (before === snapshot) return;
+    this.images.share(snapshot);
+    this.#kept = snapshot;
+    if (before) this.close({ images: [before], layers: [] });
   }
 
   close({ images, layers }: MachineFiles): void {

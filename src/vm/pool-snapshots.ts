@@ -50,10 +50,17 @@ export class PoolSnapshots {
   }
 
   /** The snapshot, and the configuration of the machine that is made of it. @throws ShoalError `not-found`, `bad-snapshot`, `bad-disk` */
-  async open({ folder, snapshot, name, domain, limits }: RestoreOptions): Promise<{ config: VmConfig; source: SnapshotSource }> {
+  async open({
+    folder,
+    snapshot,
+    name,
+    domain,
+    limits,
+    keepOpen = false,
+  }: RestoreOptions): Promise<{ config: VmConfig; source: SnapshotSource }> {
     const opened = await this.#thread.open(folder, snapshot);
     const config = { ...opened.config, name, domain: domain ?? opened.config.domain, ...(limits && { limits }) };
-    return { config, source: { folder, opened } };
+    return { config, source: { folder, opened, keepOpen } };
   }
 
   restored(vm: number, { folder, opened }: SnapshotSource): void {
