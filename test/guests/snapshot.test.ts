@@ -10,7 +10,7 @@ import { install, noCompiler } from './guest-programs.ts';
 import { IMAGE, lookAtEdge, nothingIsLeft, openMachines, run } from './machines.ts';
 
 /** Rounds of the storm; each saves, restores and forks. */
-const ROUNDS = Number(process.env['SNAPSHOT_ROUNDS'] ?? 6);
+const ROUNDS = Number(process.env['SNAPSHOT_ROUNDS'] ?? 4);
 const noFileSystem = spawnSync('mke2fs', ['-V']).error
   ? 'skipped: mke2fs is not installed (apt-get install e2fsprogs)'
   : undefined;

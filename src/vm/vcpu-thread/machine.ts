@@ -433,7 +433,6 @@ export class Machine {
       new ShoalError('aborted', 'The machine was powered off or reset before it was forked.'),
       body ?? undefined,
     );
-    this.#ports.endAll();
     this.#requests.nextGeneration();
     this.#ending = null;
     this.#waitsForPage = false;
@@ -448,6 +447,8 @@ export class Machine {
       this.#thread.send({ kind: 'slot', vm: this.spec.vm, life: null, instructions: body?.hart.state.retired ?? 0 });
       this.#setState(ending.state === 'failed' ? 'failed' : 'stopped', ending.reason);
     }
+    // Who hears that its port has ended knows why.
+    this.#ports.endAll();
     ending.request?.complete(OUTCOME.done);
   }
 
