@@ -97,7 +97,7 @@ describe('a snapshot of a running guest', () => {
     const { host } = machines;
     const [first] = (await machines.boot(1, '128M')) as [Vm];
     await install(first, 'edge');
-    await run(first, 'edge 4000 > /dev/null 2>&1 &');
+    await run(first, 'edge 2000 > /dev/null 2>&1 &');
     const line = [first];
     const seen = new Set<string>();
     for (let round = 0; round < ROUNDS; round++) {
@@ -126,7 +126,7 @@ describe('a snapshot of a running guest', () => {
     for (const vm of line) expect(await lookAtEdge(vm)).toMatch(/^cut \d+ \d+$/);
     expect(seen.size).toBeGreaterThan(ROUNDS);
     await nothingIsLeft(machines);
-  });
+  }, 300_000);
 
   it('holds the disk as well, as it was at that instant', async (context) => {
     if (noFileSystem) return context.skip(noFileSystem);
