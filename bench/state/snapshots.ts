@@ -80,7 +80,7 @@ async function restores(
   const firstInstruction: number[] = [];
   for (let i = 0; i < RESTORES; i++) {
     const called = performance.now();
-    const { vm } = await pool.restoreVm({ folder, snapshot: id, name: `restored${i}`, start: true });
+    const { vm } = await pool.restoreVm({ folder, snapshot: id, name: `restored${i}`, keepOpen: true, start: true });
     const ran = await firstRun(machines, vm as PoolVm);
     await pool.removeVm(vm);
     // The first one opens the snapshot.

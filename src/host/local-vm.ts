@@ -88,7 +88,7 @@ export class LocalVm {
   /** A machine that begins as the saved one was. @throws ShoalError as `VmPool.restoreVm` does. */
   static async restore(id: string, name: string, request: Omit<RestoreRequest, 'name'>, means: VmMeans): Promise<LocalVm> {
     const { pool } = means;
-    const { vm: handle, about } = await pool.restoreVm({ ...request, name });
+    const { vm: handle, about } = await pool.restoreVm({ ...request, name, keepOpen: true });
     const { success, data } = vmSpecSchema.safeParse(about);
     if (!success) {
       await pool.removeVm(handle);

@@ -45,6 +45,8 @@ export interface BeginOptions {
 export interface OpenOptions {
   /** False: a folder without snapshots is `not-found`. */
   readonly create?: boolean;
+  /** False: what dead processes left stays where it is, which takes less time. */
+  readonly tidy?: boolean;
   readonly surroundings?: Surroundings;
 }
 
@@ -62,11 +64,11 @@ export class SnapshotStore {
    * Opens the store in a folder, and removes what dead processes left there.
    * @throws ShoalError `not-found`, `bad-snapshot` when its key is missing or damaged, `no-space`, `bad-argument` without permission
    */
-  static open(path: string, { create = true, surroundings = nodeSurroundings }: OpenOptions = {}): SnapshotStore {
+  static open(path: string, { create = true, tidy = true, surroundings = nodeSurroundings }: OpenOptions = {}): SnapshotStore {
     return guarded(`opening the snapshots in ${path}`, () => {
       const folder = new StoreFolder(path, surroundings, create);
       try {
-        folder.lockedIfFree(() => sweep(folder));
+        if (tidy) folder.lockedIfFree(() => sweep(folder));
       } catch (error) {
         // A full disk, or one that is read only: what is there can be read all the same.
         if (codeOf(error) === undefined) throw error;
@@ -77,6 +79,11 @@ export class SnapshotStore {
 
   get path(): string {
     return this.#folder.path;
+  }
+
+  /** Is it there? It may be damaged. */
+  has(id: string): boolean {
+    return guarded('looking for a snapshot', () => this.#folder.snapshotIds().includes(id));
   }
 
   /** By time. */

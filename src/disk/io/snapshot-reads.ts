@@ -68,7 +68,7 @@ export class SnapshotReads {
   }
 }
 
-const readerOf = ({ folder, id }: Place): SnapshotReader => SnapshotStore.open(folder, { create: false }).read(id);
+const readerOf = ({ folder, id }: Place): SnapshotReader => SnapshotStore.open(folder, { create: false, tidy: false }).read(id);
 
 function fill(reader: SnapshotReader, page: number, into: Uint8Array): void {
   const location = reader.pageAt(page);

@@ -18,10 +18,10 @@ export class MachineOpener {
 
   /** @throws ShoalError `bad-argument` when several are meant, and as `openMachine` does */
   open(folder: string, snapshot: string): Opened {
-    const store = SnapshotStore.open(folder, { create: false });
+    const store = SnapshotStore.open(folder, { create: false, tidy: false });
     const id = WHOLE_ID.test(snapshot) ? snapshot : store.resolve(snapshot);
     const key = `${folder}:${id}`;
-    const known = this.#kept.get(key);
+    const known = store.has(id) ? this.#kept.get(key) : undefined;
     if (known) checkImages(known.images);
     const opened = known ?? openMachine(store, id);
     this.#kept.delete(key);
