@@ -1,20 +1,27 @@
-/** Forks of real guests: what each has, what each keeps to itself, and that nothing is left of them. */
-import { spawnSync } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+/** Forks of real guests: what each has, what each keeps to itself, and that nothing is left of them. Their disks are in fork-disk.test.ts. */
 import { describe, expect, it } from 'vitest';
 import type { Vm } from '../../src/host/index.ts';
+import type { ManagerCounters } from '../../src/vm/types.ts';
+import { forkOf, rounds, timeout } from './forks.ts';
 import { install, noCompiler } from './guest-programs.ts';
-import { IMAGE, lookAtEdge, nothingIsLeft, openMachines, run } from './machines.ts';
+import { lookAtEdge, MIB, nothingIsLeft, openMachines, run, until } from './machines.ts';
 
-const CUTS = 8;
-const DISK_FORKS = 4;
-const noFileSystem = spawnSync('mke2fs', ['-V']).error
-  ? 'skipped: mke2fs is not installed (apt-get install e2fsprogs)'
-  : undefined;
-
-const forkOf = async (vm: Vm): Promise<Vm> => (await vm.fork())[0] as Vm;
+/** The pool has room for what all of them write, or it has not and a cut takes some ten times as long. */
+const CUTS = [
+  { are: 'merged', memory: '160M', cuts: rounds(20), counts: ({ mergedPages }: ManagerCounters) => mergedPages },
+  {
+    are: 'put away and brought back',
+    memory: '78M',
+    cuts: Math.ceil(rounds(80) / 10),
+    counts: ({ compressedPages, swappedPages, broughtPages }: ManagerCounters) =>
+      Math.min(compressedPages + swappedPages, broughtPages),
+  },
+];
+/** Machines that live at the same time. */
+const LINE = 4;
+/** What a guest under pressure writes and verifies, and for how long, s. */
+const CHURN_MIB = 40;
+const CHURN_SECONDS = 12;
 
 describe('forks of a running guest', () => {
   it('begin as their parent is, and are machines of their own', async () => {
@@ -73,6 +80,60 @@ describe('forks of a running guest', () => {
     await nothingIsLeft(machines);
   });
 
+  it('ask for random bytes for the first time, and each gets others', async (context) => {
+    if (noCompiler) return context.skip(noCompiler);
+    await using machines = await openMachines({ memory: '768M' });
+    const [parent] = (await machines.boot(1, '256M')) as [Vm];
+    await install(parent, 'first-random');
+    await run(parent, 'first-random /tmp/random > /dev/null 2>&1 & until [ -e /tmp/random ]; do usleep 5000; done');
+    const all = [parent, ...(await parent.fork({ count: 4 }))];
+    const ask = 'killall -USR1 first-random; while pidof first-random > /dev/null; do usleep 5000; done; cat /tmp/random';
+    const bytes = await Promise.all(all.map((vm) => run(vm, ask)));
+    for (const some of bytes) expect(some).toMatch(/^[0-9a-f]{32}$/);
+    expect(new Set(bytes).size).toBe(all.length);
+    await nothingIsLeft(machines);
+  });
+
+  it('go on when their parent powers off, and when it is gone', async () => {
+    await using machines = await openMachines({ memory: '768M' });
+    const [parent] = (await machines.boot(1, '256M')) as [Vm];
+    await run(
+      parent,
+      '(i=0; while :; do echo $((i += 1)) > /tmp/new; mv /tmp/new /tmp/count; usleep 5000; done) > /dev/null 2>&1 &',
+    );
+    const [running, asleep] = [await forkOf(parent), (await parent.fork({ start: false }))[0] as Vm];
+    await parent.stop();
+    expect((await parent.info()).state).toBe('stopped');
+    await parent.remove();
+    await asleep.resume();
+    for (const child of [running, asleep]) {
+      const count = async (): Promise<number> => Number(await run(child, 'cat /tmp/count'));
+      const before = await count();
+      await until('it counts', async () => (await count()) > before);
+    }
+    await nothingIsLeft(machines);
+  });
+
+  it('of forks read what they should while memory is short and goes to the swap file and back', async (context) => {
+    if (noCompiler) return context.skip(noCompiler);
+    const swap = { bytes: 256 * MIB };
+    await using machines = await openMachines({ memory: '128M', overCommit: 4, swap, worker: { quietMs: 200 } });
+    const [parent] = (await machines.boot(1, '160M')) as [Vm];
+    await install(parent, 'churn');
+    const churn = `churn ${CHURN_MIB} 1 ${CHURN_SECONDS} > /tmp/result; echo $? > /tmp/ended`;
+    await run(parent, `(${churn}) > /dev/null 2>&1 & until grep -q filled /tmp/result; do usleep 20000; done`);
+    const child = await forkOf(parent);
+    const grandchild = await forkOf(child);
+    for (const vm of [parent, child, grandchild]) {
+      const result = await run(vm, 'until [ -s /tmp/ended ]; do usleep 100000; done; cat /tmp/ended /tmp/result');
+      expect(result).toMatch(/^0\nfilled\nchurn \d+ 0 /);
+    }
+    const { manager } = await machines.host.memory();
+    expect(manager.swappedPages + manager.compressedPages).toBeGreaterThan(1000);
+    expect(manager.broughtPages).toBeGreaterThan(100);
+    await nothingIsLeft(machines);
+  });
+
   it('are refused when the pool cannot be promised so much more, and leave nothing then', async () => {
     await using machines = await openMachines({ memory: '512M', overCommit: 2 });
     const [parent] = (await machines.boot(1, '256M')) as [Vm];
@@ -85,50 +146,26 @@ describe('forks of a running guest', () => {
 });
 
 describe('a cut', () => {
-  it('is one instant of all pages, in forks of forks, while the memory manager works on them', async (context) => {
-    if (noCompiler) return context.skip(noCompiler);
-    await using machines = await openMachines({ memory: '160M', worker: { cpuShare: 0.5, targetMs: 500, quietMs: 200 } });
-    const [parent] = (await machines.boot(1, '128M')) as [Vm];
-    await install(parent, 'edge');
-    await run(parent, 'edge 4000 > /dev/null 2>&1 &');
-    const line = [parent];
-    for (let cut = 0; cut < CUTS; cut++) {
-      const child = await forkOf(line[cut % line.length] as Vm);
-      expect(await lookAtEdge(child)).toMatch(/^cut \d+ \d+$/);
-      line.push(child);
-      if (line.length > 4) await line.shift()?.remove();
-    }
-    for (const vm of line) expect(await lookAtEdge(vm)).toMatch(/^cut \d+ \d+$/);
-    await nothingIsLeft(machines);
-  });
-
-  it('holds the disk as well: each side has what was there, and what it writes itself', async (context) => {
-    if (noFileSystem) return context.skip(noFileSystem);
-    const folder = await mkdtemp(join(tmpdir(), 'shoal-fork-'));
-    try {
-      const image = join(folder, 'disk');
-      spawnSync('mke2fs', ['-q', '-t', 'ext4', '-b', '4096', '-m', '0', image, '64M']);
-      await using machines = await openMachines({ memory: '768M' });
-      const parent = await machines.host.run({ image: IMAGE, memory: '128M', disks: [{ image, writable: true }] });
-      await run(parent, 'mkdir /mnt; modprobe ext4; mount -t ext4 /dev/vda /mnt; echo first > /mnt/who; sync');
-      // Files that are whole or not there, while forks are made.
-      const write = 'cat /bin/busybox > /mnt/new && sync /mnt/new && mv /mnt/new /mnt/file$((i % 5))';
-      await run(parent, `(i=0; while :; do i=$((i + 1)); ${write}; done) > /dev/null 2>&1 & echo $! > /tmp/writer`);
-      const children: Vm[] = [];
-      for (let i = 0; i < DISK_FORKS; i++) children.push(await forkOf(i % 2 === 0 ? parent : (children.at(-1) as Vm)));
-      const check =
-        'kill $(cat /tmp/writer); while ! umount /mnt 2>/dev/null; do usleep 100000; done; echo 3 > /proc/sys/vm/drop_caches && mount -t ext4 /dev/vda /mnt' +
-        ' && for file in /mnt/file*; do [ -e $file ] || continue; cmp $file /bin/busybox || exit 9; done; cat /mnt/who; dmesg | grep -ci "ext4.*error"';
-      for (const [index, child] of children.entries()) {
-        const { stdout } = await child.exec(check);
-        expect(stdout).toBe('first\n0\n');
-        await run(child, `echo ${index} > /mnt/who; sync; echo 3 > /proc/sys/vm/drop_caches`);
+  for (const { are, memory, cuts, counts } of CUTS) {
+    it(`is one instant of all pages, in forks of forks, while pages are ${are}`, { timeout: timeout(cuts) }, async (context) => {
+      if (noCompiler) return context.skip(noCompiler);
+      const worker = { cpuShare: 0.5, targetMs: 500, quietMs: 50 };
+      await using machines = await openMachines({ memory, overCommit: 16, swap: { bytes: 256 * MIB }, worker });
+      const [parent] = (await machines.boot(1, '128M')) as [Vm];
+      await install(parent, 'edge');
+      // 16 MiB, once around in a fifth of a second.
+      await run(parent, 'edge 4096 32 > /dev/null 2>&1 & until [ -e /tmp/edge ]; do usleep 5000; done');
+      const line = [parent];
+      for (let cut = 0; cut < cuts; cut++) {
+        const child = await forkOf(line[cut % line.length] as Vm);
+        expect(await lookAtEdge(child)).toMatch(/^cut \d+ \d+$/);
+        line.push(child);
+        if (line.length > LINE) await line.shift()?.remove();
       }
-      for (const [index, child] of children.entries()) expect(await run(child, 'cat /mnt/who')).toBe(String(index));
-      expect(await run(parent, 'echo 3 > /proc/sys/vm/drop_caches; cat /mnt/who')).toBe('first');
+      for (const vm of line) expect(await lookAtEdge(vm)).toMatch(/^cut \d+ \d+$/);
+      const { manager } = await machines.host.memory();
+      expect(counts(manager)).toBeGreaterThan(100);
       await nothingIsLeft(machines);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
+    });
+  }
 });

@@ -97,7 +97,7 @@ describe('a snapshot of a running guest', () => {
     const { host } = machines;
     const [first] = (await machines.boot(1, '128M')) as [Vm];
     await install(first, 'edge');
-    await run(first, 'edge 2000 > /dev/null 2>&1 &');
+    await run(first, 'edge 2000 32 > /dev/null 2>&1 & until [ -e /tmp/edge ]; do usleep 5000; done');
     const line = [first];
     const seen = new Set<string>();
     for (let round = 0; round < ROUNDS; round++) {
