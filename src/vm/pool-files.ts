@@ -111,11 +111,17 @@ export class PoolFiles {
   }
 
   #keep(snapshot: SharedImage): void {
-    const before = this.#kept;
-    if (before === snapshot) return;
+    if (this.#kept === snapshot) return;
     this.images.share(snapshot);
+    this.releaseKept();
     this.#kept = snapshot;
-    if (before) this.close({ images: [before], layers: [] });
+  }
+
+  /** Nothing stays open that no machine uses. */
+  releaseKept(): void {
+    const kept = this.#kept;
+    this.#kept = null;
+    if (kept) this.close({ images: [kept], layers: [] });
   }
 
   close({ images, layers }: MachineFiles): void {

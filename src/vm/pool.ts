@@ -50,6 +50,8 @@ import { NO_SLOT, PoolVm } from './vm-handle.ts';
 
 /** An empty pool collects its garbage so long after its last VM went, ms. */
 const COLLECT_AFTER_MS = 1000;
+/** And lets go of the snapshot that it keeps open for the next one, ms. */
+const RELEASE_AFTER_MS = 3000;
 const POOL_BYTES_MIN = 16 * CHUNK_SIZE;
 /** Bound of a vCPU thread's young heap: it makes little garbage, and unbounded keeps tens of MiB of it. */
 const YOUNG_HEAP_MB = 4;
@@ -336,7 +338,9 @@ class ThreadPool implements OpenPool {
   async #remove(number: number, entry: Entry): Promise<void> {
     await this.#ask(number, entry.thread, { kind: 'remove', vm: number });
     this.#forget(number, entry);
-    if (this.#entries.size === 0) setTimeout(() => this.#entries.size === 0 && globalThis.gc?.(), COLLECT_AFTER_MS).unref();
+    if (this.#entries.size > 0) return;
+    setTimeout(() => this.#entries.size === 0 && globalThis.gc?.(), COLLECT_AFTER_MS).unref();
+    setTimeout(() => this.#entries.size === 0 && this.#files.releaseKept(), RELEASE_AFTER_MS).unref();
   }
 
   memory(): Promise<PoolMemory> {

@@ -329,7 +329,10 @@ export interface RestoreOptions {
   readonly limits?: Partial<VmLimits>;
   /** Pages of its memory, ascending, that it will want first (`touchedPages` of one before it): they are read before it asks. */
   readonly prefetch?: Uint32Array;
-  /** The pool keeps the snapshot open, and what has been read of it while there is room, for the next machine: one snapshot at a time. */
+  /**
+   * The pool keeps the snapshot open, and what has been read of it while there is room, for the next machine: one snapshot at a time, and until a
+   * moment after its last machine is gone.
+   */
   readonly keepOpen?: boolean;
   /** False: it begins paused. */
   readonly start: boolean;

@@ -225,7 +225,9 @@ describe('a restored machine', () => {
     await expect(host.restore(id, { folder })).rejects.toMatchObject({ code: 'no-memory' });
     await (await host.vm('fits')).remove();
     renameSync(join(folder, 'packs'), join(folder, 'elsewhere'));
-    await expect(host.restore(id, { folder })).rejects.toMatchObject({ code: 'bad-snapshot' });
+    // In another domain: in this one it is open still.
+    const elsewhere = machines.pool.restoreVm({ folder, snapshot: id, name: 'elsewhere', domain: 'other', start: true });
+    await expect(elsewhere).rejects.toMatchObject({ code: 'bad-snapshot' });
     expect(await run(vm, 'echo here')).toBe('here');
     await nothingIsLeft(machines);
   });
