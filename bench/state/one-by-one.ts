@@ -3,8 +3,9 @@ import { VM_RUN_TIME } from '../../src/host-memory/tables.ts';
 import type { PoolVm } from '../../src/vm/vm-handle.ts';
 import { type Machines, openMachines } from '../../test/guests/machines.ts';
 import { type Spread, spread } from '../statistics.ts';
+import { type Ceilings, ceilings } from './ceilings.ts';
 
-const FORKS = Number(process.env['FORKS'] ?? 100);
+const FORKS = Number(process.env['FORKS'] ?? 300);
 /** A guest that writes 1 MiB of its memory ten times a second. */
 const LOAD = 'while :; do dd if=/dev/zero of=/dev/shm/load bs=64k count=16 conv=notrunc 2>/dev/null; sleep 0.1; done';
 const COMMANDS = 20;
@@ -13,6 +14,8 @@ export interface OneByOne {
   readonly pausedMs: Spread;
   readonly firstInstructionMs: Spread;
   readonly firstOutputMs: Spread;
+  /** For what the guest had in frames. */
+  readonly ceilings: Ceilings;
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -46,7 +49,13 @@ export async function forksOneByOne(memory: string): Promise<OneByOne> {
   }
   await vm.exec('kill $(cat /tmp/load)');
   for (let i = 0; i < COMMANDS; i++) firstOutput.push(await commandInFork(machines, i));
-  return { pausedMs: spread(paused), firstInstructionMs: spread(firstInstruction), firstOutputMs: spread(firstOutput) };
+  const { privateBytes, sharedBytes } = await vm.memory();
+  return {
+    pausedMs: spread(paused),
+    firstInstructionMs: spread(firstInstruction),
+    firstOutputMs: spread(firstOutput),
+    ceilings: ceilings(privateBytes + sharedBytes),
+  };
 }
 
 async function commandInFork({ host }: Machines, number: number): Promise<number> {

@@ -1,11 +1,12 @@
-/** Snapshots of a guest that is busy, and machines that are restored from one: pauses, bytes, and times beside what the machine's disk and memory can do. */
-import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+/** Snapshots of a guest that is busy, and machines that are restored from one: pauses, bytes, and times. */
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { VM_RUN_TIME } from '../../src/host-memory/tables.ts';
 import type { PoolVm } from '../../src/vm/vm-handle.ts';
 import { type Machines, openMachines } from '../../test/guests/machines.ts';
 import { type Spread, spread } from '../statistics.ts';
+import { type Ceilings, ceilings } from './ceilings.ts';
 
 const SNAPSHOTS = Number(process.env['SNAPSHOTS'] ?? 60);
 const RESTORES = Number(process.env['RESTORES'] ?? 20);
@@ -20,9 +21,8 @@ export interface SnapshotFigures {
   readonly firstMs: number;
   readonly firstBytes: number;
   readonly storedBytes: number;
-  /** The same bytes, raw, to a file, with fsync; and in memory. */
-  readonly rawWriteMs: number;
-  readonly memoryCopyMs: number;
+  /** Of the same bytes. */
+  readonly ceilings: Ceilings;
   readonly idleSecondBytes: number;
   readonly firstInstructionMs: Spread;
   readonly firstOutputMs: Spread;
@@ -64,8 +64,7 @@ async function measured(folder: string): Promise<SnapshotFigures> {
     firstMs,
     firstBytes: first.addedBytes,
     storedBytes,
-    rawWriteMs: rawWrite(folder, storedBytes),
-    memoryCopyMs: memoryCopy(storedBytes),
+    ceilings: ceilings(storedBytes),
     idleSecondBytes: idle.addedBytes,
     ...(await restores(machines, folder, first.id)),
   };
@@ -119,22 +118,4 @@ async function firstRun({ pool }: Machines, vm: PoolVm): Promise<number> {
     if (ranUs > 0) return performance.now() - ranUs / 1000;
     await turn();
   }
-}
-
-function rawWrite(folder: string, bytes: number): number {
-  const piece = Buffer.alloc(2 ** 20, 0xa5);
-  const began = performance.now();
-  const file = openSync(join(folder, 'raw'), 'w');
-  for (let done = 0; done < bytes; done += piece.length) writeSync(file, piece);
-  fsyncSync(file);
-  closeSync(file);
-  return performance.now() - began;
-}
-
-function memoryCopy(bytes: number): number {
-  const from = Buffer.alloc(bytes, 1);
-  const to = Buffer.alloc(bytes, 2);
-  const began = performance.now();
-  from.copy(to);
-  return performance.now() - began;
 }
