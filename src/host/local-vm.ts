@@ -41,6 +41,7 @@ export class LocalVm {
   #handle: VmHandle;
   #startedAtMs: number | null = null;
   #reason: string | null = null;
+  #removed = false;
   #learnTimer: NodeJS.Timeout | undefined;
   /** It has booted, and nobody has used it. */
   #mayBeTemplate = false;
@@ -152,7 +153,7 @@ export class LocalVm {
       await this.#renew();
       return this.#boot();
     }
-    this.#become(started.vm);
+    await this.#become(started.vm);
     this.#learnTimer = setTimeout(() => this.#learn(), LEARN_MS).unref();
     this.#startedAtMs = Date.now();
     this.#clockStood = true;
@@ -221,6 +222,7 @@ export class LocalVm {
   }
 
   async remove(): Promise<void> {
+    this.#removed = true;
     this.#learn();
     await this.#means.pool.removeVm(this.#handle);
   }
@@ -235,10 +237,15 @@ export class LocalVm {
 
   async #renew(): Promise<void> {
     await this.#means.pool.removeVm(this.#handle);
-    this.#become(await this.#means.pool.createVm(vmConfig(this.name, this.#spec, this.#handle.limits)));
+    await this.#become(await this.#means.pool.createVm(vmConfig(this.name, this.#spec, this.#handle.limits)));
   }
 
-  #become(handle: VmHandle): void {
+  /** @throws ShoalError `aborted` when it was removed while the new handle was made, which goes, too. */
+  async #become(handle: VmHandle): Promise<void> {
+    if (this.#removed) {
+      await this.#means.pool.removeVm(handle);
+      throw new ShoalError('aborted', `“${this.name}” was removed while it was started.`);
+    }
     this.#handle = handle;
     this.#reason = null;
     this.#watch(handle);

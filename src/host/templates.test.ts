@@ -78,6 +78,19 @@ test('a template that is gone, or a file that says nothing, means a boot, and a 
   }
 });
 
+test('a machine that is removed while it starts leaves nothing', async () => {
+  const first = await start();
+  await first.agent();
+  await templates.settled();
+  await first.remove();
+  const means = { pool, connectAgent: async () => fakeAgent(folder), templates };
+  const vm = await LocalVm.create('id', 'late', spec, means);
+  const starting = vm.start();
+  await vm.remove();
+  await expect(starting).rejects.toMatchObject({ code: 'aborted' });
+  expect(pool.vms).toEqual([]);
+});
+
 test('a machine that somebody has attached to is no template', async () => {
   const vm = await start();
   vm.console.attach(0);

@@ -26,7 +26,7 @@ const ask =
   'rm -f /tmp/answer; kill -USR1 $(cat /tmp/holder); while [ ! -s /tmp/answer ]; do usleep 20000; done; cat /tmp/answer';
 
 test('a machine is saved, changed, and restored twice as it was, also when it is gone and its host is another one', async () => {
-  expect(await shoal('run', '-q', '-d', '--name', 'box', '-m', '128M')).toMatchObject({ code: 0 });
+  expect(await shoal('run', '-q', '-d', '--cold', '--name', 'box', '-m', '128M')).toMatchObject({ code: 0 });
   await inside('box', `echo then > /tmp/who; (sh -c '${HOLDER}') > /dev/null 2>&1 & echo $! > /tmp/holder`);
   expect(await inside('box', ask)).toBe('then');
   // As if it were saved long ago.
