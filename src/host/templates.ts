@@ -27,8 +27,6 @@ const PREFETCH_MAX = 16_384;
 /** A list of pages is written anew for so many new ones, as a share of it. */
 const NEWS_MIN = 0.05;
 
-/** What is wrong with a template, not with the pool. */
-const TEMPLATE_ERRORS: readonly string[] = ['not-found', 'bad-snapshot', 'bad-disk', 'bad-image'];
 const KEY_DIGITS = 16;
 
 export class Templates {
@@ -48,10 +46,7 @@ export class Templates {
     return this.#read(spec) !== undefined;
   }
 
-  /**
-   * A machine that begins as the template was saved; undefined when the template cannot be used, and the machine has to boot.
-   * @throws ShoalError for whatever would keep a machine from booting, too
-   */
+  /** A machine that begins as the template was saved; undefined when it cannot, and the machine has to boot. */
   async start(spec: VmSpec, name: string, limits: VmLimits): Promise<RestoredVm | undefined> {
     const template = this.#read(spec);
     if (template === undefined) return undefined;
@@ -69,7 +64,8 @@ export class Templates {
         start: true,
       });
     } catch (error) {
-      if (error instanceof ShoalError && TEMPLATE_ERRORS.includes(error.code)) return undefined;
+      // Should the pool have no room, the boot says so.
+      if (error instanceof ShoalError) return undefined;
       throw error;
     }
   }

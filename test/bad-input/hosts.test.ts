@@ -100,7 +100,7 @@ it('a host that hangs is told apart from none, and Ctrl-C ends the wait', async 
 it('a pool that is too small for a guest: it waits and is said to, Ctrl-C ends the wait and leaves no machine', async () => {
   const host = await startHost('32M');
   // More noise than the pool has room for: less, and the guest would get along by what can be dropped and compressed.
-  const client = sandbox.spawn(['run', '-m', '128M', '--', 'sh', '-c', 'head -c 64000000 /dev/urandom > /tmp/noise']);
+  const client = sandbox.spawn(['run', '--cold', '-m', '128M', '--', 'sh', '-c', 'head -c 64000000 /dev/urandom > /tmp/noise']);
   const outcome = outcomeOf(client);
   const connection = await Host.connect({ socket });
   await until(
