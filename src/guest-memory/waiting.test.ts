@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { FrameNumber } from '../base/numbers.ts';
+import { cancelWaitSteps } from '../host-memory/accounts.ts';
+import { refillSteps } from '../host-memory/allocation.ts';
+import type { FrameUse } from '../host-memory/availability.ts';
 import { FILE_DOMAIN, type HostMemory } from '../host-memory/index.ts';
 import { TABLE_BREAK } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
@@ -94,4 +97,23 @@ describe('M35 M36: waiting for memory', () => {
     free(pool, BREAK_RESERVE + 2);
     expect([grower, pool.guest].map(({ vm }) => pool.host.waiterMayProceed(vm))).toEqual([true, false]);
   });
+});
+
+it('M43: who wants something else now lets those behind it go first, and they are rung', () => {
+  const host = smallPool({ threadCount: 2, breakReserve: 502, emergencyReserve: 10, handyBatch: 1 });
+  const [first, second, other] = [guestOf(host), guestOf(host, { thread: 1 }), guestOf(host)];
+  const refill = (guest: GuestMemory, use: FrameUse): boolean => host.run(refillSteps(host, guest.vm, 1, 1, use));
+  let pages = 0;
+  // All that may be had for breaks.
+  while (refill(other, 'break')) if (other.memory().handyBytes > 32 * PAGE) other.frameForWrite(RAM_PAGE + pages++);
+  host.run(cancelWaitSteps(host, other.vm));
+  expect([refill(first, 'break'), refill(second, 'break')]).toEqual([false, false]);
+  other.discard(RAM, 2 * PAGE);
+  other.idle();
+  const bell = host.words[host.doorbell(1)];
+  expect([host.waiterMayProceed(first.vm), host.waiterMayProceed(second.vm)]).toEqual([true, false]);
+  // It was to break a sharing, and grows instead, for which there is nothing.
+  expect(refill(first, 'grow')).toBe(false);
+  expect(host.waiterMayProceed(second.vm)).toBe(true);
+  expect(host.words[host.doorbell(1)]).toBeGreaterThan(bell);
 });

@@ -57,13 +57,16 @@ export function grantable(host: HostMemory, vm: number, use: FrameUse): number {
   return available(host, domain, CHUNK_PRIVATE, use, use === 'emergency' || !isBehind(host, vm, -1, depth));
 }
 
-/** Under both mutexes. What it wants, and for what: a place in FRAME_USES, or WAITS_FOR_TABLE. Joining again keeps the place. */
+/**
+ * Under both mutexes. What it wants, and for what: a place in FRAME_USES, or WAITS_FOR_TABLE. Joining again keeps the place; if it wants something else
+ * now, who stood behind it may be the first, and is rung.
+ */
 export function joinQueue(host: HostMemory, vm: number, wanted: number, waitsFor: number): void {
   const words = host.words;
   const entry = host.vmEntry(vm);
   words[entry + VM_WANTED] = wanted;
   words[entry + VM_WAITS_FOR] = waitsFor;
-  if (words[entry + VM_TICKET] !== 0) return;
+  if (words[entry + VM_TICKET] !== 0) return wakeWaiters(host);
   // 0 means "no ticket", so the one after -1 is 1.
   const ticket = words[NEXT_TICKET] + 1 || 1;
   words[NEXT_TICKET] = ticket;
@@ -114,11 +117,7 @@ export function* waitForTableSteps(host: HostMemory, vm: number): Steps<void> {
   yield* lock(host, LOCK_ACCOUNTS);
   yield* lock(host, LOCK_CHUNKS);
   yield 'tables:queue';
-  if (!hasFreeTablePage(host)) {
-    joinQueue(host, vm, 1, WAITS_FOR_TABLE);
-    // It may have stood in the line for frames till now: the next there is the first.
-    wakeWaiters(host);
-  }
+  if (!hasFreeTablePage(host)) joinQueue(host, vm, 1, WAITS_FOR_TABLE);
   unlock(host, LOCK_CHUNKS);
   unlock(host, LOCK_ACCOUNTS);
 }
