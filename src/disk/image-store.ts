@@ -77,7 +77,7 @@ export class ImageStore {
     else {
       const file = -this.#nextId;
       const path = `snapshot ${id.slice(0, SHOWN_DIGITS)}`;
-      entry = this.#add(key, { path, file, bytes: pages * PAGE_SIZE, domain, check: 0, snapshot: { folder, id } });
+      entry = this.#add(key, { path, file, bytes: pages * PAGE_SIZE, domain, check: 0 });
       entry.opened = this.#snapshots.openSnapshot(file, folder, id);
     }
     const { image } = entry;

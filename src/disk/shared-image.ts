@@ -17,7 +17,6 @@ export interface SharedImage {
   readonly path: string;
   /** Negative for a snapshot: the I/O thread has it open under this number. */
   readonly file: number;
-  readonly snapshot?: { readonly folder: string; readonly id: string };
   readonly bytes: number;
   /** Sharing domain; a file that two domains use is two images. */
   readonly domain: number;

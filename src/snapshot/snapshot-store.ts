@@ -86,6 +86,13 @@ export class SnapshotStore {
     return guarded('looking for a snapshot', () => this.#folder.snapshotIds().includes(id));
   }
 
+  /** @throws ShoalError `not-found` */
+  info(id: string): SnapshotInfo {
+    const info = guarded('looking at a snapshot', () => this.#info(id));
+    if (info === undefined) throw new ShoalError('not-found', `There is no snapshot ${id}.`);
+    return info;
+  }
+
   /** By time. */
   list(): SnapshotInfo[] {
     const infos = guarded('listing snapshots', () => this.#folder.snapshotIds().map((id) => this.#info(id)));

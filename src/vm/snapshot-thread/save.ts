@@ -38,7 +38,7 @@ export function saveMachine(store: SnapshotStore, reader: FrozenReader, order: S
     const images = files.map(({ path }) => ({ path, fingerprint: fingerprintOf(path) }));
     const saved = savedMachine({ config: machine.config, state, images, disks: disks.map(asDifferences), about });
     const id = writer.commit({ name, machine: saved, devices: state.devices, memoryPages });
-    const { storedPages = 0, addedBytes = 0 } = store.list().find((info) => info.id === id) ?? {};
+    const { storedPages, addedBytes } = store.info(id);
     return { id, storedPages, addedBytes };
   } finally {
     writer.abort();
