@@ -15,7 +15,7 @@ import {
   type VmSpec,
   vmSpecSchema,
 } from './protocol.ts';
-import type { Templates } from './templates.ts';
+import type { Template, Templates } from './templates.ts';
 
 /** Longest time from asking for the agent to its answer: a boot, with every other guest booting too. */
 const AGENT_TIMEOUT_MS = 180_000;
@@ -133,7 +133,8 @@ export class LocalVm {
     const state = this.#handle.state;
     const isOff = state === 'stopped' || state === 'failed';
     if (!isOff && state !== 'created') throw new ShoalError('wrong-state', `“${this.name}” is ${state} already.`);
-    if (this.#means.templates?.has(this.#spec)) return this.#startFromTemplate(this.#means.templates);
+    const template = this.#means.templates?.find(this.#spec);
+    if (template) return this.#startFrom(template);
     if (isOff) await this.#renew();
     await this.#boot();
   }
@@ -145,10 +146,10 @@ export class LocalVm {
   }
 
   /** Its handle becomes that of a machine which has booted before. */
-  async #startFromTemplate(templates: Templates): Promise<void> {
+  async #startFrom(template: Template): Promise<void> {
     const { limits } = this.#handle;
     await this.#means.pool.removeVm(this.#handle);
-    const started = await templates.start(this.#spec, this.name, limits);
+    const started = await this.#means.templates?.start(template, this.#spec.domain, this.name, limits);
     if (started === undefined) {
       await this.#renew();
       return this.#boot();

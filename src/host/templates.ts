@@ -7,6 +7,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { differencesOf, sumsOf } from '../base/differences.ts';
 import { ShoalError } from '../base/errors.ts';
 import type { RestoredVm, VmHandle, VmLimits, VmPool } from '../vm/types.ts';
 import type { GuestAgent } from './guest-agent.ts';
@@ -14,13 +15,13 @@ import type { VmSpec } from './protocol.ts';
 import { packageVersion } from './version.ts';
 
 /** What the file of a template says. */
-const fileSchema = z.strictObject({
+const templateSchema = z.strictObject({
   /** The snapshot. */
   id: z.string(),
   /** Pages of memory that machines have touched in their first seconds, each as the difference to the one before. */
   pages: z.array(z.int().nonnegative()),
 });
-type TemplateFile = z.infer<typeof fileSchema>;
+export type Template = z.infer<typeof templateSchema>;
 
 /** So many pages are read before they are asked for, at most. */
 const PREFETCH_MAX = 16_384;
@@ -41,17 +42,20 @@ export class Templates {
     this.#store = store;
   }
 
-  /** Is there one for such a machine? */
-  has(spec: VmSpec): boolean {
-    return this.#read(spec) !== undefined;
+  /** That of such a machine, if there is one. */
+  find(spec: VmSpec): Template | undefined {
+    const key = keyOf(spec);
+    if (key === undefined) return undefined;
+    try {
+      return templateSchema.parse(JSON.parse(readFileSync(this.#fileOf(key), 'utf8')));
+    } catch {
+      return undefined;
+    }
   }
 
   /** A machine that begins as the template was saved; undefined when it cannot, and the machine has to boot. */
-  async start(spec: VmSpec, name: string, limits: VmLimits): Promise<RestoredVm | undefined> {
-    const template = this.#read(spec);
-    if (template === undefined) return undefined;
-    const { domain } = spec;
-    const prefetch = sums(template.pages);
+  async start(template: Template, domain: string, name: string, limits: VmLimits): Promise<RestoredVm | undefined> {
+    const prefetch = sumsOf(template.pages);
     try {
       return await this.#pool.restoreVm({
         folder: this.#store,
@@ -99,33 +103,23 @@ export class Templates {
   /** What a machine that was started from its template has touched, the next ones will touch too. */
   learn(handle: VmHandle, spec: VmSpec): void {
     const key = keyOf(spec);
-    const template = this.#read(spec);
+    const template = this.find(spec);
     if (key === undefined || template === undefined) return;
-    const known = new Set(sums(template.pages));
+    const known = new Set(sumsOf(template.pages));
     const touched = this.#pool.touchedPages(handle).filter((page) => !known.has(page));
     if (touched.length <= known.size * NEWS_MIN || known.size >= PREFETCH_MAX) return;
     const pages = Uint32Array.from([...known, ...touched])
       .sort()
       .subarray(0, PREFETCH_MAX);
-    this.#write(key, { id: template.id, pages: differences(pages) });
+    this.#write(key, { id: template.id, pages: [...differencesOf(pages)] });
   }
 
   #fileOf(key: string): string {
     return join(dirname(this.#store), 'templates', key);
   }
 
-  #read(spec: VmSpec): TemplateFile | undefined {
-    const key = keyOf(spec);
-    if (key === undefined) return undefined;
-    try {
-      return fileSchema.parse(JSON.parse(readFileSync(this.#fileOf(key), 'utf8')));
-    } catch {
-      return undefined;
-    }
-  }
-
   /** Whole or not at all; where it cannot be written, the next machine boots. */
-  #write(key: string, template: TemplateFile): void {
+  #write(key: string, template: Template): void {
     const file = this.#fileOf(key);
     const temporary = `${file}.${randomUUID()}`;
     try {
@@ -144,14 +138,6 @@ async function warmUp(agent: GuestAgent): Promise<void> {
   const { stdout, stderr, exit } = await agent.exec({ command, stdin: false });
   for (const output of [stdout, stderr]) for await (const _ of output);
   await exit;
-}
-
-const differences = (pages: Uint32Array): number[] =>
-  [...pages].map((page, i) => page - (i === 0 ? 0 : (pages[i - 1] as number)));
-
-function sums(differences: readonly number[]): Uint32Array {
-  let page = 0;
-  return Uint32Array.from(differences, (difference) => (page += difference));
 }
 
 /** Undefined: machines of this kind boot. */

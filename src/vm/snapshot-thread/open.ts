@@ -1,4 +1,5 @@
 /** Opens a snapshot for machines to be made of it: which pages it has, and the states of hart, devices and ports. No page is read. */
+import { sumsOf } from '../../base/differences.ts';
 import { ShoalError } from '../../base/errors.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import type { SavedHart } from '../../cpu/index.ts';
@@ -89,8 +90,6 @@ function mark(bitmap: SharedArrayBuffer, first: number, end: number): void {
 /** Page numbers of their differences. */
 function summed(differences: Uint32Array): SharedArrayBuffer {
   const buffer = new SharedArrayBuffer(differences.byteLength);
-  const pages = new Uint32Array(buffer);
-  let page = 0;
-  for (const [i, difference] of differences.entries()) pages[i] = page += difference;
+  sumsOf(differences, new Uint32Array(buffer));
   return buffer;
 }

@@ -2,6 +2,7 @@
  * Saves a frozen machine: its RAM first, then each writable disk, as pages of one snapshot, so that what is equal is kept once, whether it lies in memory or
  * on a disk. The guest that it is a fork of runs on.
  */
+import { differencesOf } from '../../base/differences.ts';
 import { ShoalError } from '../../base/errors.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import type { SnapshotStore, SnapshotWriter } from '../../snapshot/index.ts';
@@ -36,7 +37,8 @@ export function saveMachine(store: SnapshotStore, reader: FrozenReader, order: S
     const state = unpackState(machine.state);
     const files = machine.images.filter(({ file }) => file >= 0);
     const images = files.map(({ path }) => ({ path, fingerprint: fingerprintOf(path) }));
-    const saved = savedMachine({ config: machine.config, state, images, disks: disks.map(asDifferences), about });
+    const regions = disks.map((region) => region && { ...region, pages: differencesOf(region.pages) });
+    const saved = savedMachine({ config: machine.config, state, images, disks: regions, about });
     const id = writer.commit({ name, machine: saved, devices: state.devices, memoryPages });
     const { storedPages, addedBytes } = store.info(id);
     return { id, storedPages, addedBytes };
@@ -72,11 +74,6 @@ function placeDisks(
     return { firstPage, pages };
   });
   return { disks: regions, pages: end };
-}
-
-/** Numbers in a row become ones, which take no room. */
-function asDifferences(region: Region | null): Region | null {
-  return region && { ...region, pages: region.pages.map((page, i, pages) => page - (i === 0 ? 0 : (pages[i - 1] as number))) };
 }
 
 function put(writer: SnapshotWriter, base: number, pages: Iterable<FrozenPages>, progress: Int32Array): void {
