@@ -232,6 +232,29 @@ describe('a restored machine', () => {
     await nothingIsLeft(machines);
   });
 
+  it('is not made of states that this version does not know, and nothing is left of the attempt', async () => {
+    await using machines = await openMachines({ memory: '768M' });
+    const { host } = machines;
+    const [vm] = (await machines.boot(1, '96M')) as [Vm];
+    const { id } = await vm.snapshot({ folder });
+    const store = SnapshotStore.open(folder);
+    const reader = store.read(id);
+    const { name, machine, devices, memoryPages } = reader.description;
+    reader.close();
+    const changed = devices.map((device, i) => (i === 0 ? { ...device, version: 99 } : device));
+    const other = store.begin({ pages: reader.pages, parent: id }).commit({ name, machine, devices: changed, memoryPages });
+    const { promisedBytes } = await host.memory();
+    await expect(host.restore(other, { folder })).rejects.toMatchObject({ code: 'bad-image' });
+    expect(await host.vms()).toHaveLength(1);
+    // One that is to begin paused is looked at when somebody wants something of it.
+    const paused = await host.restore(other, { folder, start: false });
+    await expect(paused.resume()).rejects.toMatchObject({ code: 'wrong-state' });
+    await expect.poll(async () => (await paused.info()).reason).toContain('version');
+    expect((await paused.info()).state).toBe('failed');
+    expect((await host.memory()).promisedBytes).toBe(promisedBytes);
+    await nothingIsLeft(machines);
+  });
+
   it('reads on when its snapshot is removed and pruned, and so do its forks', async () => {
     await using machines = await openMachines({ memory: '768M' });
     const { host } = machines;

@@ -31,6 +31,12 @@ export interface Body extends MemoryPart {
   loader: BootLoader | null;
 }
 
+/** A machine that has memory and has not been looked at yet: its hart and devices are still to be made. */
+export interface Dormant {
+  readonly part: MemoryPart;
+  readonly origin: MachineOrigin;
+}
+
 /** What a body shares with the machine that has it. */
 export interface BodyContext {
   readonly thread: ThreadContext;

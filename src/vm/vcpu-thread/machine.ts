@@ -16,7 +16,7 @@ import type { HostMemory } from '../../host-memory/index.ts';
 import { TIMEBASE_HZ } from '../../layout/machine.ts';
 import { OUTCOME, REQUEST, RequestReceiver, type TakenRequest } from '../request-queue.ts';
 import type { VmState } from '../types.ts';
-import { type Body, type BodyContext, buildBody, buildMemory, type MemoryPart } from './body.ts';
+import { type Body, type BodyContext, buildBody, buildMemory, type Dormant, type MemoryPart } from './body.ts';
 import { BootLoader } from './boot-loader.ts';
 import { type Ending, joinEndings } from './ending.ts';
 import { Forking } from './forking.ts';
@@ -61,7 +61,7 @@ export class Machine {
   readonly #report: MachineReport;
   readonly #clock = new StoppableClock();
   #body: Body | null = null;
-  #dormant: { readonly part: MemoryPart; readonly origin: MachineOrigin } | null = null;
+  #dormant: Dormant | null = null;
   #state: VmState = 'created';
   #entered = false;
   #ending: Ending | null = null;
@@ -88,7 +88,7 @@ export class Machine {
     if (!origin) this.#build();
     else {
       this.#dormant = { part: this.#memoryPart(origin), origin };
-      if (origin.start) this.#rouse();
+      if (origin.start) this.#revive(this.#dormant);
       this.#setState(origin.start ? 'running' : 'paused');
     }
   }
@@ -362,10 +362,25 @@ export class Machine {
 
   /** A fork that has not run yet gets its hart and devices when somebody wants something of it. */
   #rouse(): void {
-    const dormant = this.#dormant;
-    if (!dormant) return;
+    if (!this.#dormant) return;
+    try {
+      this.#revive(this.#dormant);
+    } catch (error) {
+      this.#sendError(error);
+      this.#thread.send({ kind: 'slot', vm: this.spec.vm, life: null, instructions: 0 });
+      this.#setState('failed', error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** @throws ShoalError `bad-image` for states that this version cannot restore; its memory is given back then */
+  #revive({ part, origin }: Dormant): void {
     this.#dormant = null;
-    this.#body = buildBody(this.#context, dormant.part, dormant.origin);
+    try {
+      this.#body = buildBody(this.#context, part, origin);
+    } catch (error) {
+      part.memory.powerOff();
+      throw error;
+    }
   }
 
   get #context(): BodyContext {
