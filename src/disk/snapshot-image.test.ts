@@ -1,6 +1,6 @@
 /** Snapshots as images: pages through the cache, held once, and disks that a snapshot has a part of. */
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { PAGE_FAILED } from '../devices/virtio/block/backend.ts';
 import { SnapshotStore } from '../snapshot/index.ts';
@@ -84,57 +84,51 @@ test('a snapshot that is not there, or misses a pack, is not opened, and the sam
   expect(await pageOf(pool, pool.caches[0] as PageCache, image, 1)).toEqual(pattern(PAGE, 1));
 });
 
-test('a damaged page fails, never gives wrong bytes, and comes once the pack is back', async () => {
-  await using pool = await openTestPool();
+/** A snapshot that is open, its only pack, and that pack's bytes. */
+async function opened(pool: TestPool) {
   const { folder, id } = saved(pool);
   const image = await pool.images.openSnapshot(folder, id, PAGES, 0);
-  const [cache] = pool.caches as [PageCache];
-  const [pack] = readdirSync(join(folder, 'packs')) as [string];
-  const path = join(folder, 'packs', pack);
-  const whole = readFileSync(path);
+  const pack = join(folder, 'packs', readdirSync(join(folder, 'packs'))[0] as string);
+  const page = (number: number) => pageOf(pool, pool.caches[0] as PageCache, image, number);
+  return { folder, pack, whole: readFileSync(pack), page };
+}
+
+test('a damaged page fails, never gives wrong bytes, and comes once the pack is back', async () => {
+  await using pool = await openTestPool();
+  const { pack, whole, page } = await opened(pool);
   const damaged = Buffer.from(whole);
   // All pages lie in the frames, which come first; the tables were read when it was opened.
   for (let i = 200; i < 400; i++) damaged[i] = (damaged[i] ?? 0) ^ 0xff;
-  writeFileSync(path, damaged);
-  expect(await pageOf(pool, cache, image, 0)).toBe('failed');
-  writeFileSync(path, whole);
-  expect(await pageOf(pool, cache, image, 0)).toEqual(pattern(PAGE, 0));
+  writeFileSync(pack, damaged);
+  expect(await page(0)).toBe('failed');
+  writeFileSync(pack, whole);
+  expect(await page(0)).toEqual(pattern(PAGE, 0));
 });
 
 test('a pack that is damaged, and then gone, fails its pages until it is back', async () => {
   await using pool = await openTestPool();
-  const { folder, id } = saved(pool);
-  const image = await pool.images.openSnapshot(folder, id, PAGES, 0);
-  const [cache] = pool.caches as [PageCache];
-  const [pack] = readdirSync(join(folder, 'packs')) as [string];
-  const path = join(folder, 'packs', pack);
-  const whole = readFileSync(path);
+  const { pack, whole, page } = await opened(pool);
   // In place, under the reader's hands: it looks for the pack by name from then on.
-  writeFileSync(path, new Uint8Array(whole.length));
-  expect(await pageOf(pool, cache, image, 9)).toBe('failed');
-  rmSync(path);
-  expect(await pageOf(pool, cache, image, 9)).toBe('failed');
-  expect(await pageOf(pool, cache, image, 9)).toBe('failed');
-  writeFileSync(path, whole);
-  expect(await pageOf(pool, cache, image, 9)).toEqual(pattern(PAGE, 9));
+  writeFileSync(pack, new Uint8Array(whole.length));
+  expect(await page(9)).toBe('failed');
+  rmSync(pack);
+  expect(await page(9)).toBe('failed');
+  expect(await page(9)).toBe('failed');
+  writeFileSync(pack, whole);
+  expect(await page(9)).toEqual(pattern(PAGE, 9));
 });
 
 test('a snapshot whose pages pruning has put elsewhere, after its pack failed, is opened anew', async () => {
   await using pool = await openTestPool();
-  const { folder, id } = saved(pool);
-  const image = await pool.images.openSnapshot(folder, id, PAGES, 0);
-  const [cache] = pool.caches as [PageCache];
-  const [pack] = readdirSync(join(folder, 'packs')) as [string];
-  const path = join(folder, 'packs', pack);
-  const whole = readFileSync(path);
-  writeFileSync(path, new Uint8Array(whole.length));
-  expect(await pageOf(pool, cache, image, 9)).toBe('failed');
-  writeFileSync(path, whole);
+  const { folder, pack, whole, page } = await opened(pool);
+  writeFileSync(pack, new Uint8Array(whole.length));
+  expect(await page(9)).toBe('failed');
+  writeFileSync(pack, whole);
   // More than eight small packs become one (S12).
   for (let i = 0; i < 8; i++) savePages(pool, [pattern(PAGE, 150 + i)]);
   SnapshotStore.open(folder).prune();
-  expect(readdirSync(join(folder, 'packs'))).not.toContain(pack);
-  expect(await pageOf(pool, cache, image, 9)).toEqual(pattern(PAGE, 9));
+  expect(readdirSync(join(folder, 'packs'))).not.toContain(basename(pack));
+  expect(await page(9)).toEqual(pattern(PAGE, 9));
 });
 
 test('two threads that ask at once have a page loaded once; another domain has frames of its own', async () => {
