@@ -1,17 +1,14 @@
 /** `shoal snapshot`: saves machines, which their host does, and looks after the store of snapshots, which needs no host. */
 import { Command, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import { ShoalError } from '../base/errors.ts';
-import type { SnapshotResult, Vm } from '../host/index.ts';
 import { formatSize } from '../host/size.ts';
 import { openSnapshots, type SnapshotInfo, snapshotsFolder } from '../host/snapshots.ts';
 import { connect } from './connection.ts';
 import { CliError, ExitCode } from './exit-code.ts';
-import { Progress } from './progress.ts';
-import { formatAge, formatSpan, printJson, printTable } from './table.ts';
+import { interruptible } from './interruptible.ts';
+import { formatAge, printJson, printTable } from './table.ts';
 
 const ID_DIGITS = 12;
-/** Progress is shown so often, ms. */
-const PROGRESS_MS = 1000;
 const PAGE_BYTES = 4096;
 
 export const storeOption = () =>
@@ -46,37 +43,16 @@ function createCommand(): CommandUnknownOpts {
     .option('-q, --quiet', 'no progress on stderr')
     .action(async (machine, name, { store: folder, json, quiet }) => {
       const vm = await (await connect()).vm(machine);
-      const saved = await save(vm, { ...(name !== undefined && { name }), ...(folder && { folder }) }, quiet === true);
+      const options = { ...(name !== undefined && { name }), ...(folder && { folder }) };
+      const saved = await interruptible(
+        (signal) => vm.snapshot({ ...options, signal }),
+        quiet ? null : `${vm.name} is being saved`,
+      );
       if (json) printJson(saved);
       else process.stdout.write(`${saved.id}\n`);
       const { pausedMs, addedBytes } = saved;
       if (!(json || quiet)) process.stderr.write(`pause ${pausedMs.toFixed(1)} ms, ${formatSize(addedBytes)} added\n`);
     });
-}
-
-/** Says what it waits for, once a second. Ctrl-C gives the save up, and leaves no snapshot. */
-async function save(vm: Vm, options: { name?: string; folder?: string }, quiet: boolean): Promise<SnapshotResult> {
-  const progress = new Progress({ quiet });
-  const controller = new AbortController();
-  const interrupt = (): void => controller.abort();
-  process.once('SIGINT', interrupt);
-  process.once('SIGTERM', interrupt);
-  const began = performance.now();
-  const show = (): void => {
-    const passed = process.stderr.isTTY ? `, ${formatSpan(performance.now() - began)} so far` : '';
-    progress.show(`${vm.name} is being saved${passed}`);
-  };
-  const timer = setInterval(show, PROGRESS_MS);
-  try {
-    return await vm.snapshot({ ...options, signal: controller.signal });
-  } catch (error) {
-    throw controller.signal.aborted ? new CliError('', ExitCode.interrupted) : error;
-  } finally {
-    clearInterval(timer);
-    progress.clear();
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
-  }
 }
 
 function listCommand(): CommandUnknownOpts {
