@@ -304,7 +304,8 @@ class ThreadPool implements OpenPool {
       layers: layer ? [layer, ...below] : [],
       ...(saved && { saved }),
     }));
-    const machine = { slot: child.slot, config: entry.vm.config, images, disks, state };
+    const { vm } = entry;
+    const machine = { slot: child.slot, config: { ...vm.config, limits: vm.limits }, images, disks, state };
     return { machine, pausedMs, remove: () => this.removeVm(child) };
   }
 

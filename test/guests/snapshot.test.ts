@@ -34,6 +34,7 @@ describe('a snapshot of a running guest', () => {
     const { host } = machines;
     const [vm] = (await machines.boot(1, '256M')) as [Vm];
     await run(vm, 'echo then > /tmp/who; sleep 10000 > /dev/null 2>&1 &');
+    await vm.setLimits({ shares: 300 });
     const saved = await vm.snapshot({ folder, name: 'first' });
     await run(vm, 'echo later > /tmp/who; killall sleep');
     const [one, two] = [
@@ -41,6 +42,7 @@ describe('a snapshot of a running guest', () => {
       await host.restore(saved.id.slice(0, 8), { folder }),
     ];
     expect(two.name).toMatch(/^restored-/);
+    expect((await one.memory()).shares).toBe(300);
     for (const restored of [one, two]) {
       expect(await run(restored, 'cat /tmp/who')).toBe('then');
       expect(await run(restored, 'pidof sleep')).toMatch(/^\d+$/);
