@@ -51,6 +51,8 @@ export class PoolVm implements VmHandle {
   readonly #listeners = new Set<(event: VmEvent) => void>();
   readonly #channels = new Map<number, MessagePortChannel>();
   readonly #opening = new Map<number, OpeningPort>();
+  /** By port: how often it was opened. */
+  readonly #openings = new Map<number, number>();
   readonly #log: Uint8Array[] = [];
   #logBytes = 0;
   #state: VmState = 'created';
@@ -204,10 +206,12 @@ export class PoolVm implements VmHandle {
       this.#channels.delete(index);
       this.#opening.delete(index);
     });
+    const opening = (this.#openings.get(index) ?? 0) + 1;
+    this.#openings.set(index, opening);
     this.#channels.set(index, channel);
     return new Promise((resolve, reject) => {
       this.#opening.set(index, { channel, resolve, reject });
-      this.#send({ kind: 'open-port', vm: this.#number, port: index });
+      this.#send({ kind: 'open-port', vm: this.#number, port: index, opening });
       if (this.#state === 'stopped' || this.#state === 'failed') this.#refusePorts();
     });
   }
@@ -248,8 +252,10 @@ export class PoolVm implements VmHandle {
         break;
       }
       case 'port-ended':
+        // A reset may be heard of late, when the port is open again.
+        if (this.#openings.get(message.port) !== message.opening) break;
         this.#channels.get(message.port)?.onEnded();
-        // A reset came before the guest had it.
+        // It came before the guest had it.
         this.#refusePort(message.port);
         break;
       case 'output':

@@ -85,7 +85,8 @@ export type ToThread =
   | { readonly kind: 'create'; readonly spec: MachineSpec; readonly origin?: MachineOrigin }
   | { readonly kind: 'fork'; readonly vm: number; readonly order: ForkOrder }
   | { readonly kind: 'remove'; readonly vm: number }
-  | { readonly kind: 'open-port'; readonly vm: number; readonly port: number }
+  /** `opening` tells this opening of the port from those before. */
+  | { readonly kind: 'open-port'; readonly vm: number; readonly port: number; readonly opening: number }
   | { readonly kind: 'close-port'; readonly vm: number; readonly port: number }
   /** The last VM that used this image is gone: drop its cached pages. */
   | { readonly kind: 'drop-image'; readonly image: SharedImage }
@@ -115,7 +116,7 @@ export type FromThread =
   | { readonly kind: 'returned'; readonly vm: number; readonly bytes: number }
   | { readonly kind: 'port-ready'; readonly vm: number; readonly port: number }
   /** The guest closed the port: what was sent before this message is all there is. */
-  | { readonly kind: 'port-ended'; readonly vm: number; readonly port: number }
+  | { readonly kind: 'port-ended'; readonly vm: number; readonly port: number; readonly opening: number }
   | { readonly kind: 'output'; readonly vm: number; readonly port: number; readonly bytes: Uint8Array }
   /** The guest's queue has taken this many bytes of the port's input. */
   | { readonly kind: 'accepted'; readonly vm: number; readonly port: number; readonly bytes: number }

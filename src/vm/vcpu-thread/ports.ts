@@ -27,6 +27,8 @@ interface Port {
   orphaned: boolean;
   /** Somebody wants it as soon as the guest has closed it. */
   wanted: boolean;
+  /** Whose it is: the main thread may have opened it again when it hears of its end. */
+  opening: number;
 }
 
 const newPort = (): Port => ({
@@ -38,6 +40,7 @@ const newPort = (): Port => ({
   ending: false,
   orphaned: false,
   wanted: false,
+  opening: 0,
 });
 
 export class Ports {
@@ -75,8 +78,9 @@ export class Ports {
 
   // ---- what the main thread asks ----
 
-  open(index: number): void {
+  open(index: number, opening: number): void {
     const port = this.#port(index);
+    port.opening = opening;
     port.wanted = port.orphaned && (this.#device?.guestIsOpen(index) ?? false);
     if (port.wanted) return;
     if (port.orphaned) this.#device?.setHostOpen(index, false);
@@ -149,7 +153,7 @@ export class Ports {
       }
     } else if (port.open) {
       port.announced = false;
-      this.#send({ kind: 'port-ended', vm: this.#vm, port: index });
+      this.#ended(index, port);
     }
   }
 
@@ -157,13 +161,13 @@ export class Ports {
     const port = this.#port(index);
     if (open) this.#feed(index);
     else if (port.orphaned) this.#endOrphan(index, port);
-    else if (port.open) this.#send({ kind: 'port-ended', vm: this.#vm, port: index });
+    else if (port.open) this.#ended(index, port);
   }
 
   #endOrphan(index: number, port: Port): void {
     port.orphaned = false;
     this.#device?.setHostOpen(index, false);
-    if (port.wanted) this.open(index);
+    if (port.wanted) this.open(index, port.opening);
   }
 
   onInputWanted(index: number): void {
@@ -180,9 +184,13 @@ export class Ports {
       port.stalled = false;
       port.orphaned = false;
       port.wanted = false;
-      if (hasReader && index !== CONSOLE_PORT) this.#send({ kind: 'port-ended', vm: this.#vm, port: index });
+      if (hasReader && index !== CONSOLE_PORT) this.#ended(index, port);
       if (index !== CONSOLE_PORT) port.open = false;
     }
+  }
+
+  #ended(port: number, { opening }: Port): void {
+    this.#send({ kind: 'port-ended', vm: this.#vm, port, opening });
   }
 
   #announce(index: number): void {

@@ -243,7 +243,7 @@ export class Scheduler {
       case 'profile':
         return machine.profile(message.on);
       case 'open-port':
-        return ports.open(message.port);
+        return ports.open(message.port, message.opening);
       case 'close-port':
         return ports.close(message.port);
       case 'input':
