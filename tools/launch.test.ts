@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { findNode, NODE_FLAGS } from './launch.mjs';
+import { findNode, flagsOf, NODE_FLAGS } from './launch.mjs';
 
 const folder = mkdtempSync(join(tmpdir(), 'shoal-launch-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -43,6 +43,14 @@ describe('finding a Node', () => {
         problem: expect.stringMatching(/^shoal needs Node 26 or newer and this is v20\.20\.2: `.+`.+\.$/),
       });
     }
+  });
+});
+
+describe('flags', () => {
+  it('a process with guests has V8’s; a client has none, so that Node finds its own modules compiled', () => {
+    expect(flagsOf('host')).toEqual(NODE_FLAGS);
+    expect(flagsOf('run')).toEqual(['--disable-warning=ExperimentalWarning']);
+    expect(flagsOf(undefined)).toEqual(flagsOf('run'));
   });
 });
 

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { NODE_FLAGS } from '../../tools/launch.mjs';
+import { flagsOf, NODE_FLAGS } from '../../tools/launch.mjs';
 import { type Spread, spread } from '../statistics.ts';
 
 const RUNS = Number(process.env['RUNS'] ?? 20);
@@ -25,12 +25,15 @@ export async function runCommand(): Promise<RunFigures> {
   if (built.status !== 0) throw new Error(`the package cannot be built: ${built.stderr}`);
   const folder = mkdtempSync(join(tmpdir(), 'shoal-bench-run-'));
   const env = { ...process.env, SHOAL_DATA: folder, SHOAL_SOCKET: join(folder, 'host.sock') };
-  const host = spawn(process.execPath, [...NODE_FLAGS, main, 'host', '-m', '2G'], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const host = spawn(process.execPath, [...flagsOf('host'), main, 'host', '-m', '2G'], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   try {
     await once(host.stdout, 'data');
     const prompt = async (): Promise<number> => {
       const began = performance.now();
-      const child = spawn(process.execPath, [...NODE_FLAGS, main, 'run', '-q', '-t', 'debian'], {
+      const child = spawn(process.execPath, [...flagsOf('run'), main, 'run', '-q', '-t', 'debian'], {
         env,
         stdio: ['pipe', 'pipe', 'inherit'],
       });
@@ -52,7 +55,7 @@ export async function runCommand(): Promise<RunFigures> {
     const starts: number[] = [];
     for (let i = 0; i < RUNS; i++) {
       const began = performance.now();
-      spawnSync(process.execPath, [...NODE_FLAGS, '-e', '0']);
+      spawnSync(process.execPath, [...flagsOf('run'), '-e', '0']);
       starts.push(performance.now() - began);
       prompts.push(await prompt());
     }

@@ -5,9 +5,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { Host, ShoalError } from '../host/index.ts';
 import { logPath, prepareDirectory, socketPath } from '../host/socket.ts';
 
+/** Beside src/ as beside dist/. */
+const LAUNCHER = new URL('../../tools/start.mjs', import.meta.url);
 const START_TIMEOUT_MS = 30_000;
 
 /** The running host. Throws `host-unreachable` when there is none. */
@@ -36,7 +39,8 @@ export async function startHost(args: readonly string[]): Promise<{ readonly hos
   prepareDirectory(socket);
   const log = logPath(socket);
   const file = openSync(log, 'w', 0o600);
-  const child = spawn(process.execPath, [...process.execArgv, process.argv[1], 'host', ...args], {
+  // By way of the launcher, which knows what flags a host needs.
+  const child = spawn(process.execPath, [fileURLToPath(LAUNCHER), 'host', ...args], {
     detached: true,
     stdio: ['ignore', file, file],
   });

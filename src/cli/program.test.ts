@@ -233,8 +233,8 @@ test('usage errors are 2, help and version 0, and no host is 125', async () => {
   });
 });
 
-test('every command has help with a description', () => {
-  for (const command of program(undefined).commands) {
+test('every command has help with a description', async () => {
+  for (const command of (await program(undefined)).commands) {
     expect(command.description(), command.name()).not.toBe('');
     expect(command.helpInformation(), command.name()).toContain('Usage: shoal');
   }

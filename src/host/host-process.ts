@@ -1,7 +1,8 @@
 /** What `shoal host` runs: a pool in this process, served on the socket until it is told to end. */
 
 import { ShoalError } from '../base/errors.ts';
-import { type HostOptions, openLocalService } from './host.ts';
+import type { HostOptions } from './host.ts';
+import { openLocalService } from './local-host.ts';
 import type { LocalService } from './local-service.ts';
 import { type MetricsAddress, type MetricsServer, serveMetrics } from './metrics-server.ts';
 import { type HostServer, serveHost } from './server.ts';

@@ -1,19 +1,14 @@
 /** A host, in this process or in another: makes machines, lists them, says what memory they take. */
-import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { ShoalError } from '../base/errors.ts';
-import { MAX_THREADS } from '../layout/arena.ts';
-import type { SwapOptions } from '../page-store/index.ts';
 import type { PoolMemory } from '../vm/types.ts';
-import { LocalService, managerChanges, unlessAborted } from './local-service.ts';
 import { type CreateOptions, machineSpec } from './machine-spec.ts';
 import type { HostEvent, HostInfo, HostOverview, ManagerSettings } from './protocol.ts';
 import { RemoteService } from './remote-service.ts';
 import type { HostService } from './service.ts';
-import { parseSize, type Size } from './size.ts';
+import type { Size } from './size.ts';
 import { snapshotsFolder } from './snapshots.ts';
 import { socketPath } from './socket.ts';
-import { Templates } from './templates.ts';
+import { unlessAborted } from './unless-aborted.ts';
 import { Vm } from './vm.ts';
 
 export interface HostOptions {
@@ -67,6 +62,8 @@ export class Host implements AsyncDisposable {
    * @throws ShoalError `bad-argument` for a size that cannot be, `no-memory` when the pool is not to be had.
    */
   static async open(options: HostOptions): Promise<Host> {
+    // Loaded here, so that a client pays for none of it.
+    const { openLocalService } = await import('./local-host.ts');
     return new Host(await openLocalService(options));
   }
 
@@ -164,33 +161,4 @@ export class Host implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
-}
-
-const swapOptions = ({ size, path }: SwapSettings): SwapOptions => ({
-  bytes: parseSize(size),
-  ...(path !== undefined && { path }),
-});
-
-/** A pool in this process with its agent. The modules are loaded here, so that a client pays for none of them. */
-export async function openLocalService(options: HostOptions): Promise<LocalService> {
-  const asked = parseSize(options.memory);
-  const manager = managerChanges(options.manager ?? {});
-  const threads = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
-  if (!(Number.isInteger(threads) && threads > 0))
-    throw new ShoalError('bad-argument', `“${threads}” is not a number of threads.`);
-  const [{ openVmPool }, { MemoryWorkerThread }, { connectGuestAgent }, { fittingPoolBytes }] = await Promise.all([
-    import('../vm/pool.ts'),
-    import('../memory-worker/thread.ts'),
-    import('./agent-adapter.ts'),
-    import('./pool-bytes.ts'),
-  ]);
-  const pool = await openVmPool({
-    memoryBytes: fittingPoolBytes(asked, threads),
-    threads,
-    ...(options.overCommit === undefined ? {} : { overCommit: options.overCommit }),
-    ...(options.swap && { swap: swapOptions(options.swap) }),
-  });
-  const memoryWorker = new MemoryWorkerThread(pool.internals, manager);
-  const templates = options.templates === false ? undefined : new Templates(pool, snapshotsFolder());
-  return new LocalService(pool, (await pool.memory()).poolBytes, connectGuestAgent, memoryWorker, templates);
 }

@@ -34,6 +34,7 @@ import {
 } from './protocol.ts';
 import type { ConsoleAttachment, GuestProcess, HostService, VmAction } from './service.ts';
 import type { Templates } from './templates.ts';
+import { unlessAborted } from './unless-aborted.ts';
 import { packageVersion } from './version.ts';
 
 /** Events that wait for a listener; what comes beyond pushes the oldest decision out, and what is no decision stays. */
@@ -350,18 +351,3 @@ const newId = (): string => randomBytes(4).toString('hex');
 /** @throws ShoalError `bad-argument` for a setting that cannot be. */
 export const managerChanges = (input: ManagerChanges): Partial<ManagerSettings> =>
   parse(managerChangesSchema, input) as Partial<ManagerSettings>;
-
-/** What `work` gives, or `aborted` as soon as the signal says so. */
-export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work;
-  const aborted = new ShoalError('aborted', 'The wait was given up.');
-  if (signal.aborted) throw aborted;
-  const { promise, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void => reject(aborted);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
-}

@@ -47,11 +47,8 @@ import type {
 } from './types.ts';
 import type { FromThread, MachineOrigin, ThreadSetup, ToThread } from './vcpu-thread/messages.ts';
 import { NO_SLOT, PoolVm } from './vm-handle.ts';
+import { WhenEmpty } from './when-empty.ts';
 
-/** An empty pool collects its garbage so long after its last VM went, ms. */
-const COLLECT_AFTER_MS = 1000;
-/** And lets go of the snapshot that it keeps open for the next one, ms. */
-const RELEASE_AFTER_MS = 3000;
 const POOL_BYTES_MIN = 16 * CHUNK_SIZE;
 /** Bound of a vCPU thread's young heap: it makes little garbage, and unbounded keeps tens of MiB of it. */
 const YOUNG_HEAP_MB = 4;
@@ -117,6 +114,7 @@ class ThreadPool implements OpenPool {
   readonly #manager = new ManagerAccount();
   readonly #view: MemoryView;
   readonly #forks = new ForkOrders<Thread>();
+  readonly #whenEmpty = new WhenEmpty(() => this.#files.releaseKept());
   #nextVm = 1;
   #closing: Promise<void> | null = null;
 
@@ -226,6 +224,7 @@ class ThreadPool implements OpenPool {
     });
     const entry: Entry = { vm, thread, ...parts };
     this.#entries.set(spec.vm, entry);
+    this.#whenEmpty.filled();
     this.#exhaustion.watch(vm);
     try {
       await this.#ask(spec.vm, thread, { kind: 'create', spec, ...(origin && { origin }) });
@@ -339,9 +338,7 @@ class ThreadPool implements OpenPool {
   async #remove(number: number, entry: Entry): Promise<void> {
     await this.#ask(number, entry.thread, { kind: 'remove', vm: number });
     this.#forget(number, entry);
-    if (this.#entries.size > 0) return;
-    setTimeout(() => this.#entries.size === 0 && globalThis.gc?.(), COLLECT_AFTER_MS).unref();
-    setTimeout(() => this.#entries.size === 0 && this.#files.releaseKept(), RELEASE_AFTER_MS).unref();
+    if (this.#entries.size === 0) this.#whenEmpty.emptied();
   }
 
   memory(): Promise<PoolMemory> {
@@ -382,6 +379,7 @@ class ThreadPool implements OpenPool {
     this.#events.close();
     await this.#snapshots.close();
     await Promise.all(this.vms.map((vm) => this.removeVm(vm)));
+    this.#whenEmpty.filled();
     for (const thread of this.#threads) this.#sender(thread)({ kind: 'close' });
     await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));
     await this.#io.close();
