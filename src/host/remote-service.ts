@@ -1,5 +1,5 @@
 /** A host in another process: the same `HostService`, spoken over its Unix socket. Every answer is parsed by its schema. */
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { ShoalError } from '../base/errors.ts';
 import type { MemoryMap, PageExplanation, PoolMemory, VmLimits, VmMemory, VmProfile } from '../vm/types.ts';
@@ -42,6 +42,9 @@ import {
 import { openConsole, openExec, readRemoteFile, type StreamRequest, writeRemoteFile } from './remote-streams.ts';
 import type { ConsoleAttachment, GuestProcess, HostService, VmAction } from './service.ts';
 import { fromWire } from './wire-error.ts';
+
+// An import would evaluate all that the module exports, WebSockets and what they need with it: 33 ms instead of 3.
+const { request: httpRequest } = process.getBuiltinModule('node:http');
 
 /** A host answers who it is at once, unless it hangs or is stopped. */
 const CONNECT_TIMEOUT_MS = 10_000;

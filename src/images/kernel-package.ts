@@ -4,7 +4,6 @@
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { decompress } from '@napi-rs/lzma/xz';
 import { ShoalError } from '../base/errors.ts';
 import { moduleDependencies, slimModule } from './kernel-module.ts';
 
@@ -80,7 +79,7 @@ async function readModules(files: ReadonlyMap<string, string>): Promise<KernelMo
     // What is in no file is built into this kernel.
     if (file === undefined || found.has(name)) return;
     const stored = await readFile(file);
-    const module = file.endsWith('.xz') ? await decompress(stored) : stored;
+    const module = file.endsWith('.xz') ? await decompressXz(stored) : stored;
     const needs = [...moduleDependencies(module), ...(HIDDEN_NEEDS.get(name) ?? [])].map((need) => need.replaceAll('-', '_'));
     found.set(name, { content: slimModule(module), needs: needs.filter((need) => files.has(need)) });
     for (const need of needs) await visit(need);
@@ -94,4 +93,10 @@ async function readModules(files: ReadonlyMap<string, string>): Promise<KernelMo
     return [...new Set([...direct, ...direct.flatMap(withNeeds)])];
   };
   return [...found].map(([name, { content }]) => ({ name, content, needs: withNeeds(name) }));
+}
+
+/** The library is native, and who looks an image up has no use for it. */
+async function decompressXz(stored: Buffer): Promise<Buffer> {
+  const { decompress } = await import('@napi-rs/lzma/xz');
+  return decompress(stored);
 }
