@@ -1,7 +1,7 @@
 /** Forks as the main thread sees them: orders under way on vCPU threads, and what becomes of the disks. */
-import { tmpdir } from 'node:os';
-import { createLayer, type LayerFile } from '../disk/index.ts';
+import type { LayerFile } from '../disk/index.ts';
 import { createRequestQueue } from './request-queue.ts';
+import type { SpareLayers } from './spare-layers.ts';
 import type { DiskSpec, ForkOrder, FromThread, MachineSpec } from './vcpu-thread/messages.ts';
 
 type ForkedMessage = Extract<FromThread, { kind: 'forked' }>;
@@ -44,27 +44,27 @@ export interface MachineParts {
 type Tops = readonly (LayerFile | null)[];
 
 /** An empty layer for each writable disk. @throws ShoalError `no-space` */
-export function newTops(disks: readonly DiskSpec[]): Tops {
+export function newTops(disks: readonly DiskSpec[], spares: SpareLayers): Tops {
   const tops: (LayerFile | null)[] = [];
   try {
-    for (const { image, layer } of disks) tops.push(layer ? createLayer(tmpdir(), image.bytes) : null);
+    for (const { image, layer } of disks) tops.push(layer ? spares.take(image.bytes) : null);
   } catch (error) {
-    closeTops(tops);
+    giveBackTops(tops, spares);
     throw error;
   }
   return tops;
 }
 
-export function closeTops(tops: Tops): void {
-  for (const top of tops) top?.close();
+export function giveBackTops(tops: Tops, spares: SpareLayers): void {
+  for (const top of tops) if (top) spares.giveBack(top);
 }
 
-/** Layers that were sealed have these on top from here on; of the others they are closed. */
-export function sealDisks(parent: MachineParts, sealed: readonly boolean[], tops: Tops): void {
+/** Layers that were sealed have these on top from here on; the others need none. */
+export function sealDisks(parent: MachineParts, sealed: readonly boolean[], tops: Tops, spares: SpareLayers): void {
   const disks = parent.spec.disks.map((disk, index): DiskSpec => {
     const top = tops[index];
     if (!sealed[index] || !disk.layer || !top) {
-      top?.close();
+      if (top) spares.giveBack(top);
       return disk;
     }
     parent.layers.push(top);

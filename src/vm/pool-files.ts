@@ -1,11 +1,11 @@
 /** Image files, writable layers and sharing domains of a pool's machines. Runs on the main thread. */
-import { tmpdir } from 'node:os';
 import { ShoalError } from '../base/errors.ts';
-import { createLayer, type ImageStore, type LayerFile, type SharedImage } from '../disk/index.ts';
+import type { ImageStore, LayerFile, SharedImage } from '../disk/index.ts';
 import { DOMAIN_MAX } from '../host-memory/index.ts';
 import { KERNEL_HEADER_BYTES, kernelImageSize } from './boot/kernel-image.ts';
 import { createRequestQueue } from './request-queue.ts';
 import type { Opened } from './snapshot-thread/messages.ts';
+import { SpareLayers } from './spare-layers.ts';
 import type { VmConfig } from './types.ts';
 import type { DiskSpec, MachineSpec } from './vcpu-thread/messages.ts';
 
@@ -25,6 +25,7 @@ export interface SnapshotSource {
 
 export class PoolFiles {
   readonly images: ImageStore;
+  readonly layers = new SpareLayers();
   readonly #drop: (image: SharedImage) => void;
   readonly #domains = new Map<string, number>();
   /** A snapshot that stays open. */
@@ -74,8 +75,7 @@ export class PoolFiles {
       const disks = config.disks.map((disk, index): DiskSpec => {
         const image = open(disk.image);
         if (!disk.writable) return { image };
-        // It has no name once it is made, so that a host that is killed leaves nothing behind.
-        const layer = createLayer(tmpdir(), image.bytes);
+        const layer = this.layers.take(image.bytes);
         layers.push(layer);
         const saved = source?.opened.disks[index];
         return { image, layer, ...(snapshot && saved && { saved: { image: snapshot, ...saved } }) };
@@ -113,12 +113,17 @@ export class PoolFiles {
   #keep(snapshot: SharedImage): void {
     if (this.#kept === snapshot) return;
     this.images.share(snapshot);
-    this.releaseKept();
+    this.#releaseKept();
     this.#kept = snapshot;
   }
 
   /** Nothing stays open that no machine uses. */
-  releaseKept(): void {
+  release(): void {
+    this.layers.release();
+    this.#releaseKept();
+  }
+
+  #releaseKept(): void {
     const kept = this.#kept;
     this.#kept = null;
     if (kept) this.close({ images: [kept], layers: [] });

@@ -13,7 +13,7 @@ import { type HostCounters, HostMemory } from '../host-memory/index.ts';
 import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
 import { createStoreTable, createSwapFile, type OpenSwapFile, type StoreSetup } from '../page-store/index.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
-import { allOrNone, childParts, closeTops, ForkOrders, type MachineParts, newTops, sealDisks } from './forks.ts';
+import { allOrNone, childParts, ForkOrders, giveBackTops, type MachineParts, newTops, sealDisks } from './forks.ts';
 import { changedLimits, checkLimits, NO_LIMITS } from './limits.ts';
 import { ManagerAccount } from './manager-account.ts';
 import { MemoryView, type SeenVm } from './memory-view.ts';
@@ -114,7 +114,7 @@ class ThreadPool implements OpenPool {
   readonly #manager = new ManagerAccount();
   readonly #view: MemoryView;
   readonly #forks = new ForkOrders<Thread>();
-  readonly #whenEmpty = new WhenEmpty(() => this.#files.releaseKept());
+  readonly #whenEmpty = new WhenEmpty(() => this.#files.release());
   #nextVm = 1;
   #closing: Promise<void> | null = null;
 
@@ -261,15 +261,16 @@ class ThreadPool implements OpenPool {
       const limits = changedLimits(NO_LIMITS, config.limits ?? {});
       this.#checkLimits(null, config, limits, index * limits.minimumBytes);
     }
-    const tops = [parent, ...configs].map(() => newTops(parent.spec.disks));
+    const { layers: spares } = this.#files;
+    const tops = [parent, ...configs].map(() => newTops(parent.spec.disks, spares));
     const threads = configs.map(() => this.#claimThread());
     const order = { threads: threads.map((thread) => this.#threads.indexOf(thread)), layers: tops[0] ?? [] };
     const answer = await this.#forks.order(parent.thread, order, (order) =>
       this.#sender(parent.thread)({ kind: 'fork', vm: parent.spec.vm, order }),
     );
-    sealDisks(parent, answer.sealed, tops[0] ?? []);
+    sealDisks(parent, answer.sealed, tops[0] ?? [], spares);
     if ('error' in answer) {
-      for (const layers of tops.slice(1)) closeTops(layers);
+      for (const layers of tops.slice(1)) giveBackTops(layers, spares);
       for (const thread of threads) thread.vms--;
       throw new ShoalError(answer.error.code as ShoalErrorCode, answer.error.message);
     }
@@ -380,6 +381,7 @@ class ThreadPool implements OpenPool {
     await this.#snapshots.close();
     await Promise.all(this.vms.map((vm) => this.removeVm(vm)));
     this.#whenEmpty.filled();
+    this.#files.release();
     for (const thread of this.#threads) this.#sender(thread)({ kind: 'close' });
     await Promise.all(this.#threads.map((thread) => new Promise((resolve) => thread.worker.once('exit', resolve))));
     await this.#io.close();
