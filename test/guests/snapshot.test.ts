@@ -128,7 +128,7 @@ describe('a snapshot of a running guest', () => {
     for (const vm of line) expect(await lookAtEdge(vm)).toMatch(/^cut \d+ \d+$/);
     expect(seen.size).toBeGreaterThan(ROUNDS);
     await nothingIsLeft(machines);
-  }, 300_000);
+  }, 300_000 + ROUNDS * 10_000);
 
   it('holds the disk as well, as it was at that instant', async (context) => {
     if (noFileSystem) return context.skip(noFileSystem);
