@@ -35,6 +35,11 @@ export class ConsoleShell {
     return shell;
   }
 
+  /** The shell that `open` made, in a guest that was restored. */
+  static again(output: AsyncIterable<Uint8Array>, type: (text: string) => void): ConsoleShell {
+    return new ConsoleShell(output, type);
+  }
+
   /** What a command prints. `hearLine` is told each line at the moment when it comes. */
   async run(command: string, hearLine: (line: string) => void = () => {}, timeoutMs = TIMEOUT_MS): Promise<string> {
     const mark = `end-of-command-${++this.#commands}`;

@@ -1,17 +1,19 @@
 /**
  * State of machines as a value: forks of a running Debian guest, of 256 MiB and of 1 GiB; snapshots of one, and machines restored from
- * them. Beside what copying the guest would take in the same run, and writing it into a file.
+ * them. Beside what copying the guest would take in the same run, and writing it into a file; and beside QEMU, which saves and restores the same guest.
  *
  *   FORKS       forks of each guest one by one (300)
  *   MANY        forks of one guest at once (1000)
  *   SNAPSHOTS   snapshots of a busy guest (60)
  *   RESTORES    machines restored one by one (20)
  *   RUNS        `shoal run debian` (20)
+ *   QEMU_ROUNDS saves and restores beside QEMU's, where it is installed (5)
  */
 
 import { type Check, report } from './report.ts';
 import { MANY_CHECKS, manyForks } from './state/many-forks.ts';
 import { forksOneByOne } from './state/one-by-one.ts';
+import { besideQemu, qemuTable } from './state/qemu-save.ts';
 import { runCommand } from './state/run-command.ts';
 import { snapshots } from './state/snapshots.ts';
 
@@ -20,6 +22,7 @@ const small = await forksOneByOne('256M');
 const large = await forksOneByOne('1G');
 const many = await manyForks();
 const saved = await snapshots();
+const qemu = await besideQemu();
 const run = await runCommand();
 
 const sizes = [
@@ -62,5 +65,7 @@ report(
     saveAgainstRawWrite: saved.firstMs / saved.ceilings.fileMs,
     saveAgainstMemoryCopy: saved.firstMs / saved.ceilings.copyMs,
     parentMib: many.parentBytes / MIB,
+    besideQemu: qemu ?? 'QEMU is not installed',
   },
 );
+(process.argv.includes('--json') ? process.stderr : process.stdout).write(qemuTable(qemu));

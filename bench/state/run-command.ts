@@ -4,14 +4,12 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { flagsOf, NODE_FLAGS } from '../../tools/launch.mjs';
+import { flagsOf } from '../../tools/launch.mjs';
 import { type Spread, spread } from '../statistics.ts';
+import { packageFile } from './built-package.ts';
 
 const RUNS = Number(process.env['RUNS'] ?? 20);
 const PROMPT = '# ';
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const main = join(root, 'dist/cli/main.js');
 
 export interface RunFigures {
   /** From `main()` on, with Node's own start taken off. */
@@ -21,8 +19,7 @@ export interface RunFigures {
 }
 
 export async function runCommand(): Promise<RunFigures> {
-  const built = spawnSync(process.execPath, [...NODE_FLAGS, join(root, 'tools/build.ts')], { cwd: root, encoding: 'utf8' });
-  if (built.status !== 0) throw new Error(`the package cannot be built: ${built.stderr}`);
+  const main = packageFile('cli/main.js');
   const folder = mkdtempSync(join(tmpdir(), 'shoal-bench-run-'));
   const env = { ...process.env, SHOAL_DATA: folder, SHOAL_SOCKET: join(folder, 'host.sock') };
   const host = spawn(process.execPath, [...flagsOf('host'), main, 'host', '-m', '2G'], {
