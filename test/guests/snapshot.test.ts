@@ -11,6 +11,7 @@ import { IMAGE, lookAtEdge, nothingIsLeft, openMachines, run } from './machines.
 
 /** Rounds of the storm; each saves, restores and forks. */
 const ROUNDS = Number(process.env['SNAPSHOT_ROUNDS'] ?? 4);
+const STORM_MS_MAX = 300_000 + ROUNDS * 10_000;
 const noFileSystem = spawnSync('mke2fs', ['-V']).error
   ? 'skipped: mke2fs is not installed (apt-get install e2fsprogs)'
   : undefined;
@@ -128,7 +129,7 @@ describe('a snapshot of a running guest', () => {
     for (const vm of line) expect(await lookAtEdge(vm)).toMatch(/^cut \d+ \d+$/);
     expect(seen.size).toBeGreaterThan(ROUNDS);
     await nothingIsLeft(machines);
-  }, 300_000 + ROUNDS * 10_000);
+  }, STORM_MS_MAX);
 
   it('holds the disk as well, as it was at that instant', async (context) => {
     if (noFileSystem) return context.skip(noFileSystem);
