@@ -93,43 +93,47 @@ describe('a snapshot of a running guest', () => {
     await nothingIsLeft(machines);
   });
 
-  it('is one instant of all pages, while memory is short, and machines are saved, restored, forked, merged and swapped', async (context) => {
-    if (noCompiler) return context.skip(noCompiler);
-    const worker = { cpuShare: 0.5, targetMs: 500, quietMs: 200 };
-    await using machines = await openMachines({ memory: '192M', worker, swap: { bytes: 512 * 2 ** 20 } });
-    const { host } = machines;
-    const [first] = (await machines.boot(1, '128M')) as [Vm];
-    await install(first, 'edge');
-    await run(first, 'edge 2000 32 > /dev/null 2>&1 & until [ -e /tmp/edge ]; do usleep 5000; done');
-    const line = [first];
-    const seen = new Set<string>();
-    for (let round = 0; round < ROUNDS; round++) {
-      const from = line[round % line.length] as Vm;
-      // A fork in the middle of a save, and a save in the middle of a lazy restore.
-      const saving = from.snapshot({ folder, name: `round ${round}` });
-      const [fork] = (await from.fork()) as [Vm];
-      const restored = await host.restore((await saving).id, { folder });
-      const { id } = await restored.snapshot({ folder });
-      const again = await host.restore(id, { folder });
-      for (const vm of [fork, restored, again]) {
-        const look = await lookAtEdge(vm);
-        expect(look).toMatch(/^cut \d+ \d+$/);
-        seen.add(look);
+  it(
+    'is one instant of all pages, while memory is short, and machines are saved, restored, forked, merged and swapped',
+    async (context) => {
+      if (noCompiler) return context.skip(noCompiler);
+      const worker = { cpuShare: 0.5, targetMs: 500, quietMs: 200 };
+      await using machines = await openMachines({ memory: '192M', worker, swap: { bytes: 512 * 2 ** 20 } });
+      const { host } = machines;
+      const [first] = (await machines.boot(1, '128M')) as [Vm];
+      await install(first, 'edge');
+      await run(first, 'edge 2000 32 > /dev/null 2>&1 & until [ -e /tmp/edge ]; do usleep 5000; done');
+      const line = [first];
+      const seen = new Set<string>();
+      for (let round = 0; round < ROUNDS; round++) {
+        const from = line[round % line.length] as Vm;
+        // A fork in the middle of a save, and a save in the middle of a lazy restore.
+        const saving = from.snapshot({ folder, name: `round ${round}` });
+        const [fork] = (await from.fork()) as [Vm];
+        const restored = await host.restore((await saving).id, { folder });
+        const { id } = await restored.snapshot({ folder });
+        const again = await host.restore(id, { folder });
+        for (const vm of [fork, restored, again]) {
+          const look = await lookAtEdge(vm);
+          expect(look).toMatch(/^cut \d+ \d+$/);
+          seen.add(look);
+        }
+        await fork.remove();
+        await again.remove();
+        line.push(restored);
+        if (line.length > 2) await line.shift()?.remove();
+        if (round % 3 === 2) {
+          const store = SnapshotStore.open(folder);
+          for (const snapshot of store.list()) store.remove(snapshot.id);
+          store.prune();
+        }
       }
-      await fork.remove();
-      await again.remove();
-      line.push(restored);
-      if (line.length > 2) await line.shift()?.remove();
-      if (round % 3 === 2) {
-        const store = SnapshotStore.open(folder);
-        for (const snapshot of store.list()) store.remove(snapshot.id);
-        store.prune();
-      }
-    }
-    for (const vm of line) expect(await lookAtEdge(vm)).toMatch(/^cut \d+ \d+$/);
-    expect(seen.size).toBeGreaterThan(ROUNDS);
-    await nothingIsLeft(machines);
-  }, STORM_MS_MAX);
+      for (const vm of line) expect(await lookAtEdge(vm)).toMatch(/^cut \d+ \d+$/);
+      expect(seen.size).toBeGreaterThan(ROUNDS);
+      await nothingIsLeft(machines);
+    },
+    STORM_MS_MAX,
+  );
 
   it('holds the disk as well, as it was at that instant', async (context) => {
     if (noFileSystem) return context.skip(noFileSystem);
