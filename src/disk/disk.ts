@@ -98,6 +98,13 @@ export class Disk implements BlockBackend {
     return true;
   }
 
+  /** The sealed layer `file` is used no more: the one below it has its pages. `done` is called once nothing reads it. */
+  drop(file: number, done: () => void): void {
+    this.#below = this.#below.filter((layer) => layer.file !== file);
+    // What was asked of the file before is done before.
+    this.#io(KIND_READ, file, 0, [], done);
+  }
+
   #layerOf(page: number): Layer | undefined {
     return this.#layer?.has(page) ? this.#layer : this.#below.find((layer) => layer.has(page));
   }

@@ -6,6 +6,7 @@ export { IoClient } from './io/client.ts';
 export { fileCheck } from './io/file-check.ts';
 export { IoThread } from './io/thread.ts';
 export { createLayer, type LayerFile, type SealedLayer } from './layer.ts';
+export { mergeLayers } from './merge-layers.ts';
 export { PageCache } from './page-cache.ts';
 export {
   imagePageCount,

@@ -24,6 +24,11 @@ export class LayerFile {
     this.present = new SharedArrayBuffer(Math.ceil(bytes / PAGE_SIZE / 8));
   }
 
+  /** More than one has it. */
+  get isShared(): boolean {
+    return this.#users > 1;
+  }
+
   /** One more machine has it, and closes it one day. */
   share(): this {
     this.#users++;

@@ -39,7 +39,7 @@ export class ExhaustionWatch {
     if (this.#waiting().length === 0) {
       if (this.#timer) clearTimeout(this.#timer);
       this.#timer = null;
-      if (this.#told) this.emit({ kind: 'memory-available' });
+      if (this.#told) this.#emit({ kind: 'memory-available' });
       this.#told = false;
     } else if (!this.#timer && !this.#told) {
       this.#timer = setTimeout(() => this.#tell(), PATIENCE_MS);
@@ -53,15 +53,19 @@ export class ExhaustionWatch {
     if (waiting.length === 0) return;
     this.#told = true;
     const allWait = this.#live().every((vm) => vm.state !== 'running');
-    this.emit({ kind: 'memory-exhausted', waiting: waiting.map((vm) => vm.config.name), allWait });
+    this.#emit({ kind: 'memory-exhausted', waiting: waiting.map((vm) => vm.config.name), allWait });
   }
 
   #waiting(): VmHandle[] {
     return this.#live().filter((vm) => vm.state === 'waiting');
   }
 
-  /** Tells the listeners; also for what others found. */
-  emit(event: PoolEvent): void {
+  /** A page that a machine needs cannot be read, and why; null: all can again. */
+  unreadable(machine: string, reason: string | null): void {
+    this.#emit(reason === null ? { kind: 'page-readable', machine } : { kind: 'page-unreadable', machine, reason });
+  }
+
+  #emit(event: PoolEvent): void {
     for (const listener of this.#listeners) listener(event);
   }
 }

@@ -1,5 +1,6 @@
 /** Forks as the main thread sees them: orders under way on vCPU threads, and what becomes of the disks. */
 import type { LayerFile } from '../disk/index.ts';
+import { withTops } from './disk-stack.ts';
 import { createRequestQueue } from './request-queue.ts';
 import type { SpareLayers } from './spare-layers.ts';
 import type { DiskSpec, ForkOrder, FromThread, MachineSpec } from './vcpu-thread/messages.ts';
@@ -61,16 +62,12 @@ export function giveBackTops(tops: Tops, spares: SpareLayers): void {
 
 /** Layers that were sealed have these on top from here on; the others need none. */
 export function sealDisks(parent: MachineParts, sealed: readonly boolean[], tops: Tops, spares: SpareLayers): void {
-  const disks = parent.spec.disks.map((disk, index): DiskSpec => {
-    const top = tops[index];
-    if (!sealed[index] || !disk.layer || !top) {
-      if (top) spares.giveBack(top);
-      return disk;
-    }
-    parent.layers.push(top);
-    return { ...disk, layer: top, below: [disk.layer, ...(disk.below ?? [])] };
-  });
-  parent.spec = { ...parent.spec, disks };
+  parent.spec = { ...parent.spec, disks: withTops(parent.spec.disks, sealed, tops) };
+  for (const [index, top] of tops.entries()) {
+    if (!top) continue;
+    if (sealed[index]) parent.layers.push(top);
+    else spares.giveBack(top);
+  }
 }
 
 /** A child of this machine, whose layers are sealed or empty: the same, with these on top. */

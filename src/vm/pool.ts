@@ -14,6 +14,7 @@ import { CHUNK_SIZE, MAX_THREADS } from '../layout/arena.ts';
 import { createStoreTable, createSwapFile, type OpenSwapFile, type StoreSetup } from '../page-store/index.ts';
 import { ExhaustionWatch } from './exhaustion-watch.ts';
 import { allOrNone, childParts, ForkOrders, giveBackTops, type MachineParts, newTops, sealDisks } from './forks.ts';
+import { LayerMerges } from './layer-merges.ts';
 import { changedLimits, checkLimits, NO_LIMITS } from './limits.ts';
 import { ManagerAccount } from './manager-account.ts';
 import { MemoryView, type SeenVm } from './memory-view.ts';
@@ -114,6 +115,7 @@ class ThreadPool implements OpenPool {
   readonly #manager = new ManagerAccount();
   readonly #view: MemoryView;
   readonly #forks = new ForkOrders<Thread>();
+  readonly #merges: LayerMerges<Entry>;
   readonly #whenEmpty = new WhenEmpty(() => this.#files.release());
   #nextVm = 1;
   #closing: Promise<void> | null = null;
@@ -137,9 +139,14 @@ class ThreadPool implements OpenPool {
     this.#io = io;
     const images = new ImageStore(io);
     this.#files = new PoolFiles(images, (image) => this.#sender(this.#threads[0] as Thread)({ kind: 'drop-image', image }));
-    this.#snapshots = new PoolSnapshots(
-      new SnapshotThread({ memory: host.memory, map: host.map, store: this.#store, io: io.channels[threadCount] as IoChannel }),
-    );
+    const channel = io.channels[threadCount] as IoChannel;
+    const snapshots = new SnapshotThread({ memory: host.memory, map: host.map, store: this.#store, io: channel });
+    this.#snapshots = new PoolSnapshots(snapshots);
+    this.#merges = new LayerMerges({
+      machines: () => this.#entries.values(),
+      merge: (upper, lower, start) => snapshots.merge(upper, lower, start),
+      drop: ({ spec: { vm }, thread }, disk, { file }) => this.#sender(thread)({ kind: 'drop-layer', vm, disk, file }),
+    });
     this.#view = new MemoryView(host, images, () => this.#seen());
     this.#exhaustion.onEvent((event) => this.#events.emit(event));
   }
@@ -150,13 +157,8 @@ class ThreadPool implements OpenPool {
     swap: OpenSwapFile | null,
     translation: TranslationSettings | null,
   ): Promise<ThreadPool> {
-    const doorbells = Array.from(
-      { length: threadCount },
-      (_, index): Doorbell => ({
-        buffer: host.memory.buffer,
-        index: host.doorbell(index),
-      }),
-    );
+    const { buffer } = host.memory;
+    const doorbells = Array.from({ length: threadCount }, (_, index): Doorbell => ({ buffer, index: host.doorbell(index) }));
     // The last one is for the snapshot thread, which waits for its reads instead.
     doorbells.push({ buffer: new SharedArrayBuffer(4), index: 0 });
     const io = await IoThread.start({ memory: host.memory, doorbells });
@@ -240,6 +242,7 @@ class ThreadPool implements OpenPool {
     this.#entries.delete(number);
     this.#files.close(entry);
     this.#snapshots.forget(number);
+    if (!this.#closing) this.#merges.look();
   }
 
   async forkVm(vm: VmHandle, names: readonly string[], { start }: { readonly start: boolean }): Promise<Forks> {
@@ -465,12 +468,11 @@ class ThreadPool implements OpenPool {
   #onMessage(message: Exclude<FromThread, { kind: 'ready' | 'closed' }>): void {
     if (message.kind === 'unreadable') {
       const machine = this.#entries.get(message.vm)?.vm.config.name;
-      const { reason } = message;
-      if (machine === undefined) return;
-      this.#exhaustion.emit(reason === null ? { kind: 'page-readable', machine } : { kind: 'page-unreadable', machine, reason });
+      if (machine !== undefined) this.#exhaustion.unreadable(machine, message.reason);
       return;
     }
     if (message.kind === 'forked') return this.#forks.onMessage(message);
+    if (message.kind === 'layer-dropped') return this.#merges.dropped();
     if (message.kind !== 'created' && message.kind !== 'removed') {
       this.#entries.get(message.vm)?.vm.onMessage(message);
       return;

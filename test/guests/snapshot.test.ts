@@ -1,13 +1,24 @@
 /** Snapshots of real guests: one instant of memory and disks, machines that are restored from it, and what becomes of them when things go wrong. */
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { HostEvent, Vm } from '../../src/host/index.ts';
 import { SnapshotStore } from '../../src/snapshot/index.ts';
 import { install, noCompiler } from './guest-programs.ts';
-import { IMAGE, lookAtEdge, nothingIsLeft, openMachines, run } from './machines.ts';
+import { IMAGE, lookAtEdge, nothingIsLeft, openMachines, run, until } from './machines.ts';
 
 /** Rounds of the storm; each saves, restores and forks. */
 const ROUNDS = Number(process.env['SNAPSHOT_ROUNDS'] ?? 4);
@@ -21,6 +32,16 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'shoal-snapshots-'));
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Files of disks' layers that this process has open. They have no name. */
+const openLayers = (): number =>
+  readdirSync('/proc/self/fd').filter((file) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${file}`).includes('shoal-layer-');
+    } catch {
+      return false;
+    }
+  }).length;
 
 /** Writes other bytes over the file's first half, in place. */
 function overwrite(path: string, bytes: Uint8Array): void {
@@ -164,6 +185,34 @@ describe('a snapshot of a running guest', () => {
       await restored.remove();
     }
     expect(await run(vm, 'cat /mnt/who')).toBe('later');
+    await nothingIsLeft(machines);
+  });
+
+  it('of one that is saved again and again leaves one layer of its disk, and loses nothing', async (context) => {
+    if (noFileSystem) return context.skip(noFileSystem);
+    const image = join(folder, 'disk');
+    spawnSync('mke2fs', ['-q', '-t', 'ext4', '-b', '4096', '-m', '0', image, '64M']);
+    const store = join(folder, 'store');
+    await using machines = await openMachines({ memory: '768M' });
+    const { host } = machines;
+    const vm = await host.run({ image: IMAGE, memory: '128M', disks: [{ image, writable: true }] });
+    await run(vm, 'mkdir /mnt; modprobe ext4; mount -t ext4 /dev/vda /mnt');
+    // It writes while it is saved and while layers are merged.
+    const write = 'head -c 500000 /dev/urandom > /mnt/new && sync /mnt/new && mv /mnt/new /mnt/noise$((i % 5))';
+    await run(vm, `(i=0; while :; do i=$((i + 1)); ${write}; done) > /dev/null 2>&1 & echo $! > /tmp/writer`);
+    let last = '';
+    for (let i = 0; i < 8; i++) {
+      await run(vm, `head -c 300000 /dev/urandom > /mnt/file${i}; cd /mnt; sha1sum file* > /mnt/sums; sync`);
+      last = (await vm.snapshot({ folder: store })).id;
+    }
+    // Its top, one that is sealed, and two spares.
+    await until('layers are merged', () => openLayers() <= 4);
+    const check = 'echo 3 > /proc/sys/vm/drop_caches; cd /mnt && sha1sum -c sums | grep -c OK; dmesg | grep -ci "ext4.*error"';
+    const restored = await host.restore(last, { folder: store });
+    for (const each of [vm, restored]) {
+      await run(each, 'kill $(cat /tmp/writer); sync');
+      expect((await each.exec(check)).stdout).toBe('8\n0\n');
+    }
     await nothingIsLeft(machines);
   });
 

@@ -80,8 +80,19 @@ export interface Opened {
 
 export type ToSnapshots =
   | { readonly kind: 'save'; readonly number: number; readonly order: SaveOrder }
-  | { readonly kind: 'open'; readonly number: number; readonly folder: string; readonly snapshot: string };
+  | { readonly kind: 'open'; readonly number: number; readonly folder: string; readonly snapshot: string }
+  /** As `mergeLayers`. */
+  | {
+      readonly kind: 'merge';
+      readonly number: number;
+      readonly upper: SealedLayer;
+      readonly lower: SealedLayer;
+      readonly start: number;
+    };
+
+/** Of a merge: where it goes on. */
+export type OrderResult = Saved | Opened | number | null;
 
 export type FromSnapshots =
-  | { readonly kind: 'done'; readonly number: number; readonly result: Saved | Opened }
+  | { readonly kind: 'done'; readonly number: number; readonly result: OrderResult }
   | { readonly kind: 'failed'; readonly number: number; readonly error: WireError };

@@ -1,10 +1,12 @@
 /** The main thread's side of the snapshot thread: it is there from the first order on, and a little longer than the last one. */
 import { Worker } from 'node:worker_threads';
 import { ShoalError, type ShoalErrorCode } from '../../base/errors.ts';
+import type { SealedLayer } from '../../disk/index.ts';
 import {
   type FromSnapshots,
   GIVEN_UP,
   type Opened,
+  type OrderResult,
   type Saved,
   type SaveOrder,
   type SnapshotSetup,
@@ -17,7 +19,7 @@ const IDLE_MS = 30_000;
 interface Waiting {
   /** Of a save. */
   readonly progress?: SharedArrayBuffer;
-  resolve(result: Saved | Opened): void;
+  resolve(result: OrderResult): void;
   reject(error: Error): void;
 }
 
@@ -25,6 +27,7 @@ export class SnapshotThread {
   readonly #setup: SnapshotSetup;
   readonly #waiting = new Map<number, Waiting>();
   #worker: Worker | null = null;
+  #isClosed = false;
   #next = 1;
   #idle: NodeJS.Timeout | undefined;
   #onSettled: () => void = () => {};
@@ -43,8 +46,17 @@ export class SnapshotThread {
     return this.#order((number) => ({ kind: 'open', number, folder, snapshot })) as Promise<Opened>;
   }
 
+  /** As `mergeLayers`. @throws ShoalError `no-space` */
+  merge(upper: SealedLayer, lower: SealedLayer, start: number): Promise<number | null> {
+    return this.#order((number) => ({
+      ...{ kind: 'merge', number, start },
+      ...{ upper: { file: upper.file, present: upper.present }, lower: { file: lower.file, present: lower.present } },
+    })) as Promise<number | null>;
+  }
+
   /** Saves under way are given up. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     clearTimeout(this.#idle);
     while (this.#waiting.size > 0) {
       for (const { progress } of this.#waiting.values()) if (progress) Atomics.store(new Int32Array(progress), GIVEN_UP, 1);
@@ -55,7 +67,8 @@ export class SnapshotThread {
     await this.#worker?.terminate();
   }
 
-  #order(order: (number: number) => ToSnapshots, progress?: SharedArrayBuffer): Promise<Saved | Opened> {
+  #order(order: (number: number) => ToSnapshots, progress?: SharedArrayBuffer): Promise<OrderResult> {
+    if (this.#isClosed) return Promise.reject(new ShoalError('wrong-state', 'This pool is closing.'));
     clearTimeout(this.#idle);
     const number = this.#next++;
     return new Promise((resolve, reject) => {

@@ -2,11 +2,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../base/assert.ts';
 import { ShoalError } from '../../base/errors.ts';
-import { IoClient } from '../../disk/index.ts';
+import { IoClient, mergeLayers } from '../../disk/index.ts';
 import { HostMemory } from '../../host-memory/index.ts';
 import { SnapshotStore } from '../../snapshot/index.ts';
 import { FrozenReader } from './frozen-pages.ts';
-import type { FromSnapshots, Opened, Saved, SnapshotSetup, ToSnapshots } from './messages.ts';
+import type { FromSnapshots, OrderResult, SnapshotSetup, ToSnapshots } from './messages.ts';
 import { MachineOpener } from './open.ts';
 import { saveMachine } from './save.ts';
 
@@ -18,9 +18,18 @@ const io = new IoClient(channel);
 
 const opener = new MachineOpener();
 
-function carryOut(order: ToSnapshots): Saved | Opened {
+function carryOut(order: ToSnapshots): OrderResult {
+  if (order.kind === 'merge') return merge(order);
   if (order.kind === 'open') return opener.open(order.folder, order.snapshot);
   return saveMachine(SnapshotStore.open(order.order.folder), new FrozenReader({ host, store, io }), order.order);
+}
+
+function merge({ upper, lower, start }: Extract<ToSnapshots, { kind: 'merge' }>): number | null {
+  try {
+    return mergeLayers(upper, lower, start);
+  } catch (error) {
+    throw new ShoalError('no-space', `Two layers of a disk cannot be merged: ${String(error)}`, { cause: error });
+  }
 }
 
 port.on('message', (order: ToSnapshots) => {

@@ -12,11 +12,12 @@ import { ShoalError } from '../../base/errors.ts';
 import { adoptFork, type ForkedMemory, forkSteps } from '../../guest-memory/fork.ts';
 import type { GuestMemory } from '../../guest-memory/index.ts';
 import { powerOffSteps } from '../../guest-memory/life.ts';
+import { withTops } from '../disk-stack.ts';
 import type { Body } from './body.ts';
 import type { StoppableClock } from './guest-clock.ts';
 import type { ThreadContext } from './machine.ts';
 import { type PackedState, packState } from './machine-state.ts';
-import type { ForkOrder, WireError } from './messages.ts';
+import type { ForkOrder, MachineSpec, WireError } from './messages.ts';
 import type { Ports } from './ports.ts';
 
 /** Disks get so long to answer what they have taken, ms. */
@@ -46,15 +47,15 @@ interface Cut {
 
 export class Forking {
   readonly #thread: ThreadContext;
-  readonly #vm: number;
+  readonly #spec: MachineSpec;
   readonly #orders: ForkOrder[] = [];
   #cut: Cut | null = null;
   /** When (ms) the first order is refused, should the disks not be quiet; Infinity: there is none. */
   deadline = Number.POSITIVE_INFINITY;
 
-  constructor(thread: ThreadContext, vm: number) {
+  constructor(thread: ThreadContext, spec: MachineSpec) {
     this.#thread = thread;
-    this.#vm = vm;
+    this.#spec = spec;
   }
 
   add(order: ForkOrder): void {
@@ -87,7 +88,7 @@ export class Forking {
         return false;
       }
       const { template: _, ...result } = this.#cut;
-      this.#thread.send({ kind: 'forked', vm: this.#vm, fork: order.fork, result });
+      this.#thread.send({ kind: 'forked', vm: this.#spec.vm, fork: order.fork, result });
       this.#next(machine.body);
     } catch (error) {
       if (!(error instanceof ShoalError)) throw error;
@@ -116,6 +117,7 @@ export class Forking {
       const layer = order.layers[index];
       return layer ? disk.seal(layer) : false;
     });
+    this.#spec.disks = withTops(this.#spec.disks, sealed, order.layers);
     const savedPorts = ports.save();
     const state = packState({
       hart: body.hart.state.save(),
@@ -158,7 +160,12 @@ export class Forking {
     }
     const error: WireError = { code, message };
     const sealed = this.#cut?.sealed ?? [];
-    this.#thread.send({ kind: 'forked', vm: this.#vm, fork: (this.#orders[0] as ForkOrder).fork, result: { error, sealed } });
+    this.#thread.send({
+      kind: 'forked',
+      vm: this.#spec.vm,
+      fork: (this.#orders[0] as ForkOrder).fork,
+      result: { error, sealed },
+    });
     this.#next(body);
   }
 

@@ -14,6 +14,7 @@ import type { GuestMemory } from '../../guest-memory/index.ts';
 import { lifeOf } from '../../host-memory/accounts.ts';
 import type { HostMemory } from '../../host-memory/index.ts';
 import { TIMEBASE_HZ } from '../../layout/machine.ts';
+import { withoutLayer } from '../disk-stack.ts';
 import { OUTCOME, REQUEST, RequestReceiver, type TakenRequest } from '../request-queue.ts';
 import type { VmState } from '../types.ts';
 import { type Body, type BodyContext, buildBody, buildMemory, type Dormant, type MemoryPart } from './body.ts';
@@ -75,7 +76,7 @@ export class Machine {
   #waitsForPage = false;
   /** When (ms) to look for image pages to give up again, should it wait still. */
   #reclaimAt = 0;
-  readonly #serial = new SerialLog((bytes) => this.#log(bytes));
+  readonly #serial = new SerialLog((bytes) => this.#report.log(bytes));
 
   constructor(thread: ThreadContext, spec: MachineSpec, origin?: MachineOrigin) {
     this.#thread = thread;
@@ -84,7 +85,7 @@ export class Machine {
     this.#ports = new Ports(spec.vm, (message) => thread.send(message));
     this.#report = new MachineReport(spec.vm, (message) => thread.send(message));
     this.#profiling = new Profiling(spec.vm, thread, () => this.#report.ranMs);
-    this.#forking = new Forking(thread, spec.vm);
+    this.#forking = new Forking(thread, spec);
     if (!origin) this.#build();
     else {
       this.#dormant = { part: this.#memoryPart(origin), origin };
@@ -280,6 +281,14 @@ export class Machine {
     return this.#forking.step({ body: this.#body, clock: this.#clock, ports: this.#ports, leave: () => this.leave() });
   }
 
+  /** A sealed layer of a disk is gone. It may be read until `done`. */
+  dropLayer(disk: number, file: number, done: () => void): void {
+    this.spec.disks = withoutLayer(this.spec.disks, disk, file);
+    const device = this.#body?.disks[disk];
+    if (device) device.drop(file, done);
+    else done();
+  }
+
   /** True once nothing of it is left on this thread. */
   remove(): boolean {
     this.#rouse();
@@ -338,7 +347,7 @@ export class Machine {
       this.#clock.reset();
       this.#setState('running');
     } catch (error) {
-      this.#sendError(error);
+      this.#report.failed(this.#state, error);
       request.complete(OUTCOME.failed);
     }
   }
@@ -366,7 +375,7 @@ export class Machine {
     try {
       this.#revive(this.#dormant);
     } catch (error) {
-      this.#sendError(error);
+      this.#report.failed(this.#state, error);
       this.#thread.send({ kind: 'slot', vm: this.spec.vm, life: null, instructions: 0 });
       this.#setState('failed', error instanceof Error ? error.message : String(error));
     }
@@ -390,7 +399,7 @@ export class Machine {
       clock: this.#clock,
       ports: this.#ports,
       onSerial: (byte) => this.#serial.put(byte),
-      onLog: (bytes) => this.#log(bytes),
+      onLog: (bytes) => this.#report.log(bytes),
     };
   }
 
@@ -404,7 +413,7 @@ export class Machine {
         return;
       }
     } catch (error) {
-      this.#sendError(error);
+      this.#report.failed(this.#state, error);
       this.#starting?.complete(OUTCOME.failed);
       this.#starting = null;
       this.#end({ state: 'failed', reason: error instanceof Error ? error.message : String(error) });
@@ -483,17 +492,5 @@ export class Machine {
     if (state === this.#state && !reason) return;
     this.#state = state;
     this.#thread.send({ kind: 'state', vm: this.spec.vm, state, ...(reason && { reason }) });
-  }
-
-  #sendError(error: unknown): void {
-    const wire =
-      error instanceof ShoalError
-        ? { code: error.code, message: error.message }
-        : { code: 'guest-fault', message: String(error) };
-    this.#thread.send({ kind: 'state', vm: this.spec.vm, state: this.#state, error: wire });
-  }
-
-  #log(bytes: Uint8Array): void {
-    this.#thread.send({ kind: 'log', vm: this.spec.vm, bytes });
   }
 }

@@ -36,7 +36,8 @@ export interface MachineSpec {
   readonly kernelImageSize: number;
   readonly initrd?: SharedImage;
   readonly commandLine: string;
-  readonly disks: readonly DiskSpec[];
+  /** Changes when layers are sealed and merged. */
+  disks: readonly DiskSpec[];
   /** The snapshot that it, or an ancestor, was restored from: where absent pages are. */
   readonly snapshot?: SharedImage;
   /** Sharing domain, 0 to DOMAIN_MAX. */
@@ -84,6 +85,8 @@ export interface ForkResult {
 export type ToThread =
   | { readonly kind: 'create'; readonly spec: MachineSpec; readonly origin?: MachineOrigin }
   | { readonly kind: 'fork'; readonly vm: number; readonly order: ForkOrder }
+  /** The sealed layer `file` of a disk has been merged into the one below; answered once it is used no more. */
+  | { readonly kind: 'drop-layer'; readonly vm: number; readonly disk: number; readonly file: number }
   | { readonly kind: 'remove'; readonly vm: number }
   /** `opening` tells this opening of the port from those before. */
   | { readonly kind: 'open-port'; readonly vm: number; readonly port: number; readonly opening: number }
@@ -110,6 +113,7 @@ export type FromThread =
   /** The VM's slot and life in host-memory's table, by which any thread finds its account; null: it has no memory any more. */
   | { readonly kind: 'slot'; readonly vm: number; readonly life: number | null; readonly instructions: number }
   | { readonly kind: 'removed'; readonly vm: number }
+  | { readonly kind: 'layer-dropped'; readonly vm: number }
   | { readonly kind: 'state'; readonly vm: number; readonly state: VmState; readonly reason?: string; readonly error?: WireError }
   /** A page that the VM needs cannot be read, and why; null: all can again. It waits. */
   | { readonly kind: 'unreadable'; readonly vm: number; readonly reason: string | null }

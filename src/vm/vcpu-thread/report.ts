@@ -1,7 +1,10 @@
-/** What a machine tells of itself as it goes: how long its hart ran, and how much memory it gave back. */
+/** What a machine tells of itself as it goes: how long its hart ran, how much memory it gave back, what it logs, and what went wrong. */
+
+import { ShoalError } from '../../base/errors.ts';
 import type { VmIndex } from '../../base/numbers.ts';
 import type { GuestMemory } from '../../guest-memory/index.ts';
 import { VM_RUN_MS, VM_RUN_TIME } from '../../host-memory/tables.ts';
+import type { VmState } from '../types.ts';
 import type { FromThread } from './messages.ts';
 
 export class MachineReport {
@@ -34,5 +37,14 @@ export class MachineReport {
     if (returnedBytes === this.#returnedBytes) return;
     this.#returnedBytes = returnedBytes;
     this.#send({ kind: 'returned', vm: this.#vm, bytes: returnedBytes });
+  }
+
+  log(bytes: Uint8Array): void {
+    this.#send({ kind: 'log', vm: this.#vm, bytes });
+  }
+
+  failed(state: VmState, error: unknown): void {
+    const { code, message } = error instanceof ShoalError ? error : { code: 'guest-fault', message: String(error) };
+    this.#send({ kind: 'state', vm: this.#vm, state, error: { code, message } });
   }
 }

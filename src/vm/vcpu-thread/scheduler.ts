@@ -240,6 +240,8 @@ export class Scheduler {
     if (message.kind === 'fork') return machine.fork(message.order);
     const { ports } = machine;
     switch (message.kind) {
+      case 'drop-layer':
+        return machine.dropLayer(message.disk, message.file, () => this.#thread.send({ kind: 'layer-dropped', vm: message.vm }));
       case 'profile':
         return machine.profile(message.on);
       case 'open-port':
