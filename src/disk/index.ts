@@ -13,6 +13,7 @@ export {
   pageOfNumber,
   releaseUnmapped,
   replaceFrame,
+  residentPages,
   type SharedImage,
   takeUnmapped,
 } from './shared-image.ts';

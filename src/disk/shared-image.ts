@@ -49,6 +49,14 @@ export const tableBytes = (bytes: number): number => 4 * (TABLE_START + 2 * page
 export const frameWord = (page: number): number => TABLE_START + 2 * page;
 export const generationWord = (page: number): number => TABLE_START + 2 * page + 1;
 
+/** How many of its pages are in memory. */
+export function residentPages(image: SharedImage): number {
+  const words = new Int32Array(image.table);
+  let resident = 0;
+  for (let page = 0; page < pageCount(image.bytes); page++) if (Atomics.load(words, frameWord(page)) >= FRAME_MIN) resident++;
+  return resident;
+}
+
 /** The page of the image that has this number, or -1. */
 export function pageOfNumber(image: SharedImage, number: number): number {
   const page = number - image.firstNumber;

@@ -1,5 +1,6 @@
 /** A host, in this process or in another: makes machines, lists them, says what memory they take. */
 import { resolve } from 'node:path';
+import { unlessAborted } from '../base/unless-aborted.ts';
 import type { PoolMemory } from '../vm/types.ts';
 import { type CreateOptions, machineSpec } from './machine-spec.ts';
 import type { HostEvent, HostInfo, HostOverview, ManagerSettings } from './protocol.ts';
@@ -8,7 +9,6 @@ import type { HostService } from './service.ts';
 import type { Size } from './size.ts';
 import { snapshotsFolder } from './snapshots.ts';
 import { socketPath } from './socket.ts';
-import { unlessAborted } from './unless-aborted.ts';
 import { Vm } from './vm.ts';
 
 export interface HostOptions {
@@ -42,6 +42,10 @@ export interface RestoreOptions {
   /** The store of snapshots; default: that of `shoal snapshot`. */
   folder?: string;
   start?: boolean;
+  /** Read and check all its pages before it runs, instead of each when it touches it: a damaged snapshot is refused, and nothing is read later. */
+  eager?: boolean;
+  /** Gives it up; there is no machine then. */
+  signal?: AbortSignal;
 }
 
 export interface ConnectOptions {
@@ -105,9 +109,9 @@ export class Host implements AsyncDisposable {
    * another one, `no-memory`, `name-taken`
    */
   async restore(snapshot: string, options: RestoreOptions = {}): Promise<Vm> {
-    const { name, folder = snapshotsFolder(), start = true } = options;
-    const request = { snapshot, folder: resolve(folder), start, ...(name !== undefined && { name }) };
-    return new Vm(this.#service, await this.#service.restore(request));
+    const { name, folder = snapshotsFolder(), start = true, eager = false, signal } = options;
+    const request = { snapshot, folder: resolve(folder), start, ...(name !== undefined && { name }), ...(eager && { eager }) };
+    return new Vm(this.#service, await this.#service.restore(request, signal));
   }
 
   /** All machines, in the order they were made. */

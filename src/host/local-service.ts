@@ -1,6 +1,7 @@
 /** A host in this process: the pool, and the machines by name. The socket's server puts the same object before its clients. */
 import { randomBytes } from 'node:crypto';
 import { ShoalError } from '../base/errors.ts';
+import { unlessAborted } from '../base/unless-aborted.ts';
 import type { MemoryMap, PageExplanation, PoolMemory, VmLimits, VmMemory, VmPool, VmProfile } from '../vm/types.ts';
 import type { ConnectAgent } from './guest-agent.ts';
 import { LocalProcess } from './local-process.ts';
@@ -34,7 +35,6 @@ import {
 } from './protocol.ts';
 import type { ConsoleAttachment, GuestProcess, HostService, VmAction } from './service.ts';
 import type { Templates } from './templates.ts';
-import { unlessAborted } from './unless-aborted.ts';
 import { packageVersion } from './version.ts';
 
 /** Events that wait for a listener; what comes beyond pushes the oldest decision out, and what is no decision stays. */
@@ -197,14 +197,14 @@ export class LocalService implements HostService {
     return this.#find(vm).snapshot({ ...request, ...(signal && { signal }), ...(onProgress && { onProgress }) });
   }
 
-  async restore(input: RestoreRequest): Promise<VmInfo> {
+  async restore(input: RestoreRequest, signal?: AbortSignal): Promise<VmInfo> {
     if (this.#closed !== undefined) throw new ShoalError('host-unreachable', 'The host is closing.');
     const { name: given, ...request } = parse(restoreRequestSchema, input);
     const id = newId();
     const name = given ?? `restored-${id}`;
     this.#reserve(name);
     try {
-      const vm = await LocalVm.restore(id, name, request, this.#means);
+      const vm = await LocalVm.restore(id, name, { ...request, ...(signal && { signal }) }, this.#means);
       this.#vms.set(id, vm);
       return vm.info;
     } finally {

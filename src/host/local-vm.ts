@@ -4,7 +4,7 @@
  */
 import { ShoalError } from '../base/errors.ts';
 import { panicOf } from '../vm/agent/index.ts';
-import type { SnapshotOptions, VmConfig, VmHandle, VmLimits, VmPool, VmProfile } from '../vm/types.ts';
+import type { RestoreOptions, SnapshotOptions, VmConfig, VmHandle, VmLimits, VmPool, VmProfile } from '../vm/types.ts';
 import { ConsoleHub } from './console-hub.ts';
 import type { ConnectAgent, GuestAgent } from './guest-agent.ts';
 import {
@@ -22,6 +22,7 @@ const AGENT_TIMEOUT_MS = 180_000;
 /** First seconds of a machine, ms. */
 const LEARN_MS = 3000;
 
+type RestoreOrder = Omit<RestoreRequest, 'name'> & Pick<RestoreOptions, 'signal'>;
 type SaveOptions = SnapshotRequest & Pick<SnapshotOptions, 'signal' | 'onProgress'>;
 
 /** What machines are made with. */
@@ -87,7 +88,7 @@ export class LocalVm {
   }
 
   /** A machine that begins as the saved one was. @throws ShoalError as `VmPool.restoreVm` does. */
-  static async restore(id: string, name: string, request: Omit<RestoreRequest, 'name'>, means: VmMeans): Promise<LocalVm> {
+  static async restore(id: string, name: string, request: RestoreOrder, means: VmMeans): Promise<LocalVm> {
     const { pool } = means;
     const { vm: handle, about } = await pool.restoreVm({ ...request, name, keepOpen: true });
     const { success, data } = vmSpecSchema.safeParse(about);

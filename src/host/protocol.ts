@@ -81,6 +81,8 @@ export const restoreRequestSchema = z.strictObject({
   snapshot: z.string().min(1).max(200),
   name: name.optional(),
   start: z.boolean(),
+  /** All pages are read before it runs. */
+  eager: z.boolean().optional(),
 });
 export type RestoreRequest = z.infer<typeof restoreRequestSchema>;
 

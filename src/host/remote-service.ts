@@ -146,8 +146,8 @@ export class RemoteService implements HostService {
     return this.#json('POST', vmPath(vm, 'snapshot'), snapshotResultSchema, request, signal);
   }
 
-  restore(request: RestoreRequest): Promise<VmInfo> {
-    return this.#json('POST', '/restore', vmInfoSchema, request);
+  restore(request: RestoreRequest, signal?: AbortSignal): Promise<VmInfo> {
+    return this.#json('POST', '/restore', vmInfoSchema, request, signal);
   }
 
   stop(vm: string, timeoutMs: number): Promise<VmInfo> {

@@ -103,7 +103,7 @@ function addHostRoutes(app: Hono<Env>, service: LocalService): void {
   });
   app.get('/vms', async (c) => c.json(await service.list()));
   app.post('/vms', async (c) => c.json(await service.create(await body(c, vmSpecSchema))));
-  app.post('/restore', async (c) => c.json(await service.restore(await body(c, restoreRequestSchema))));
+  app.post('/restore', async (c) => c.json(await service.restore(await body(c, restoreRequestSchema), c.req.raw.signal)));
 }
 
 function addVmRoutes(app: Hono<Env>, service: LocalService): void {

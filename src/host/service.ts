@@ -79,7 +79,7 @@ export interface HostService {
     onProgress?: (pages: number, of: number) => void,
   ): Promise<SnapshotResult>;
   /** Makes a machine that begins as the saved one was. */
-  restore(request: RestoreRequest): Promise<VmInfo>;
+  restore(request: RestoreRequest, signal?: AbortSignal): Promise<VmInfo>;
   /** Asks the guest to power off and pulls the plug after `timeoutMs`. */
   stop(vm: string, timeoutMs: number): Promise<VmInfo>;
   /** Powers off at once and forgets the machine. */

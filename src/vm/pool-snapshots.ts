@@ -2,10 +2,24 @@
  * Snapshots as the main thread sees them. Saving: a fork of the machine that never runs is written out by the snapshot thread, and removed. Restoring: the
  * snapshot is opened as an image, in which the new machine's pages are absent.
  */
+
+import { ShoalError } from '../base/errors.ts';
+import { PAGE_SIZE } from '../base/numbers.ts';
+import { unlessAborted } from '../base/unless-aborted.ts';
+import { residentPages, type SharedImage } from '../disk/index.ts';
 import type { SnapshotSource } from './pool-files.ts';
-import { type FrozenMachine, GIVEN_UP, PAGES_DONE, PAGES_TOTAL, PROGRESS_BYTES } from './snapshot-thread/messages.ts';
+import {
+  type FrozenMachine,
+  GIVEN_UP,
+  type Opened,
+  PAGES_DONE,
+  PAGES_TOTAL,
+  PROGRESS_BYTES,
+} from './snapshot-thread/messages.ts';
 import type { SnapshotThread } from './snapshot-thread/thread.ts';
 import type { RestoreOptions, SnapshotOptions, VmConfig, VmSnapshot } from './types.ts';
+import type { MachineOrigin, RestoredMemory } from './vcpu-thread/messages.ts';
+import type { PoolVm } from './vm-handle.ts';
 
 const PROGRESS_MS = 200;
 
@@ -14,6 +28,21 @@ export interface Frozen {
   readonly machine: FrozenMachine;
   readonly pausedMs: number;
   /** Gives it up. */
+  remove(): Promise<void>;
+}
+
+type RestoredOrigin = MachineOrigin & { readonly memory: RestoredMemory };
+
+/** A machine that is made, and waits for its pages. */
+interface Restoring {
+  readonly vm: PoolVm;
+  /** The snapshot. */
+  readonly image: SharedImage;
+  /** Pages that it wants. */
+  readonly wanted: number;
+  /** Frames that are free. */
+  readonly room: number;
+  readonly options: RestoreOptions;
   remove(): Promise<void>;
 }
 
@@ -63,6 +92,32 @@ export class PoolSnapshots {
     return { config, source: { folder, opened, keepOpen } };
   }
 
+  /** What a machine begins with that is made of the snapshot. */
+  originOf({ stored, ballooned, state }: Opened, { start, eager = false, prefetch }: RestoreOptions): RestoredOrigin {
+    const wanted = eager ? setPages(stored) : (prefetch ?? new Uint32Array());
+    return { memory: { stored, ballooned, prefetch: wanted, eager }, state, start: start && !eager };
+  }
+
+  /**
+   * A machine that is restored eagerly has all its pages before it runs, or is removed.
+   * @throws ShoalError `no-memory`, `bad-snapshot`, `aborted`
+   */
+  async settle({ vm, image, wanted, room, options, remove }: Restoring): Promise<void> {
+    try {
+      const needed = wanted - residentPages(image);
+      if (needed > room)
+        throw new ShoalError(
+          'no-memory',
+          `“${vm.config.name}” needs ${mib(needed)} MiB at once, and ${mib(room)} are free: restore it lazily, or remove a machine.`,
+        );
+      await unlessAborted(vm.brought, options.signal);
+      if (options.start) await vm.resume();
+    } catch (error) {
+      await remove();
+      throw error;
+    }
+  }
+
   restored(vm: number, { folder, opened }: SnapshotSource): void {
     this.#latest.set(vm, { folder, id: opened.id });
   }
@@ -75,3 +130,13 @@ export class PoolSnapshots {
     return this.#thread.close();
   }
 }
+
+/** The numbers of the bits that are set. */
+function setPages(bitmap: SharedArrayBuffer): Uint32Array {
+  const pages: number[] = [];
+  for (const [byte, bits] of new Uint8Array(bitmap).entries())
+    for (let bit = 0; bits >> bit !== 0; bit++) if ((bits & (1 << bit)) !== 0) pages.push(byte * 8 + bit);
+  return Uint32Array.from(pages);
+}
+
+const mib = (pages: number): number => Math.ceil((pages * PAGE_SIZE) / 2 ** 20);

@@ -307,22 +307,22 @@ class ThreadPool implements OpenPool {
       layers: layer ? [layer, ...below] : [],
       ...(saved && { saved }),
     }));
-    const { vm } = entry;
-    const machine = { slot: child.slot, config: { ...vm.config, limits: vm.limits }, images, disks, state };
+    const machine = { slot: child.slot, config: { ...config, limits: entry.vm.limits }, images, disks, state };
     return { machine, pausedMs, remove: () => this.removeVm(child) };
   }
 
   async restoreVm(options: RestoreOptions): Promise<RestoredVm> {
     if (this.#closing) throw new ShoalError('wrong-state', 'This pool is closing.');
     const { config, source } = await this.#snapshots.open(options);
-    const { stored, ballooned, state, portsInUse, about } = source.opened;
     this.#checkLimits(null, config, changedLimits(NO_LIMITS, config.limits ?? {}));
     const files = await this.#open(config, source);
-    const { start, prefetch = new Uint32Array() } = options;
-    const origin = { memory: { stored, ballooned, prefetch }, state, start };
-    const vm = await this.#add(config, this.#claimThread(), files, origin, portsInUse);
-    this.#snapshots.restored(files.spec.vm, source);
-    return { vm, about };
+    const { vm: number, snapshot: image } = files.spec;
+    const origin = this.#snapshots.originOf(source.opened, options);
+    const vm = await this.#add(config, this.#claimThread(), files, origin, source.opened.portsInUse);
+    this.#snapshots.restored(number, source);
+    const [wanted, room, remove] = [origin.memory.prefetch.length, this.#host.emptyFrames, () => this.removeVm(vm)];
+    if (options.eager && image) await this.#snapshots.settle({ vm, image, wanted, room, options, remove });
+    return { vm, about: source.opened.about };
   }
 
   touchedPages(vm: VmHandle): Uint32Array {

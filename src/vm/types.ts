@@ -329,6 +329,10 @@ export interface RestoreOptions {
   readonly limits?: Partial<VmLimits>;
   /** Pages of its memory, ascending, that it will want first (`touchedPages` of one before it): they are read before it asks. */
   readonly prefetch?: Uint32Array;
+  /** All its pages are in memory, and have been checked, before it runs and before it is given out. Otherwise they are read when it touches them. */
+  readonly eager?: boolean | undefined;
+  /** Gives up the wait for its pages: there is no machine then. */
+  readonly signal?: AbortSignal;
   /**
    * The pool keeps the snapshot open, and what has been read of it while there is room, for the next machine: one snapshot at a time, and until a
    * moment after its last machine is gone.

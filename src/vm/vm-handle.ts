@@ -65,6 +65,7 @@ export class PoolVm implements VmHandle {
   #lastError: ShoalError | null = null;
   #errorArrived: (() => void) | null = null;
   #profile: PromiseWithResolvers<VmProfile> | null = null;
+  readonly #brought = Promise.withResolvers<void>();
   #resolveEnded: (state: VmState) => void = () => {};
 
   constructor(number: number, config: VmConfig, { host, requests, send, checkLimits, inheritedPorts }: PoolVmContext) {
@@ -80,6 +81,7 @@ export class PoolVm implements VmHandle {
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
+    this.#brought.promise.catch(() => {});
   }
 
   get state(): VmState {
@@ -89,6 +91,11 @@ export class PoolVm implements VmHandle {
   /** Its place in the pool's VM table while it has memory, else NO_SLOT. */
   get slot(): number {
     return this.#life === null ? NO_SLOT : vmOfLife(this.#life);
+  }
+
+  /** Of one that is restored eagerly: all its pages are in memory. @throws ShoalError `bad-snapshot` when one cannot be read */
+  get brought(): Promise<void> {
+    return this.#brought.promise;
   }
 
   get limits(): VmLimits {
@@ -239,6 +246,10 @@ export class PoolVm implements VmHandle {
         this.#instructions = message.instructions;
         this.#publishLimits();
         break;
+      case 'brought':
+        if (message.problem === null) this.#brought.resolve();
+        else this.#brought.reject(new ShoalError('bad-snapshot', `“${this.config.name}” is not restored: ${message.problem}.`));
+        break;
       case 'state':
         this.#onState(message);
         break;
@@ -291,6 +302,7 @@ export class PoolVm implements VmHandle {
       this.#profile?.reject(this.#cannotBe('profiled'));
       for (const channel of this.#channels.values()) channel.onEnded();
       this.#channels.clear();
+      this.#brought.reject(new ShoalError('aborted', `“${this.config.name}” ended before it was restored.`));
       this.#resolveEnded(message.state);
     }
     this.#emit({ kind: 'state', state: message.state, ...(message.reason && { reason: message.reason }) });

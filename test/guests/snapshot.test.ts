@@ -18,7 +18,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { HostEvent, Vm } from '../../src/host/index.ts';
 import { SnapshotStore } from '../../src/snapshot/index.ts';
 import { install, noCompiler } from './guest-programs.ts';
-import { IMAGE, lookAtEdge, nothingIsLeft, openMachines, run, until } from './machines.ts';
+import { IMAGE, lookAtEdge, nothingIsLeft, openMachines, PAGE, run, until } from './machines.ts';
 
 /** Rounds of the storm; each saves, restores and forks. */
 const ROUNDS = Number(process.env['SNAPSHOT_ROUNDS'] ?? 4);
@@ -269,6 +269,64 @@ describe('a restored machine', () => {
     expect(events.some((event) => event.kind === 'page-readable')).toBe(true);
     gone.abort();
     await listening;
+    await nothingIsLeft(machines);
+  });
+
+  it('eagerly has all its pages before it runs, and needs the snapshot no more', async () => {
+    await using machines = await openMachines({ memory: '768M' });
+    const { host } = machines;
+    const events: HostEvent[] = [];
+    const gone = new AbortController();
+    const listening = (async () => {
+      for await (const event of host.events({ signal: gone.signal })) events.push(event);
+    })();
+    const [vm] = (await machines.boot(1, '128M')) as [Vm];
+    await run(vm, 'head -c 8000000 /dev/urandom > /tmp/noise; sha1sum /tmp/noise > /tmp/sum');
+    const { id, storedPages } = await vm.snapshot({ folder });
+    const given = new AbortController();
+    const givenUp = host.restore(id, { folder, eager: true, signal: given.signal });
+    given.abort();
+    await expect(givenUp).rejects.toMatchObject({ code: 'aborted' });
+    const paused = await host.restore(id, { folder, eager: true, start: false });
+    const { absentBytes, sharedBytes } = await paused.memory();
+    expect(absentBytes).toBe(0);
+    expect(sharedBytes).toBe(storedPages * PAGE);
+    const [pack] = readdirSync(join(folder, 'packs')) as [string];
+    const path = join(folder, 'packs', pack);
+    overwrite(path, new Uint8Array(readFileSync(path).length));
+    await paused.resume();
+    expect(await run(paused, 'sha1sum -c /tmp/sum')).toBe('/tmp/noise: OK');
+    expect(events.filter((event) => event.kind === 'page-unreadable')).toEqual([]);
+    gone.abort();
+    await listening;
+    await nothingIsLeft(machines);
+  });
+
+  it('eagerly is refused before it runs when a page is damaged, or there is no room for all', async () => {
+    await using machines = await openMachines({ memory: '144M' });
+    const { host } = machines;
+    const [vm] = (await machines.boot(1, '160M')) as [Vm];
+    const { id: small } = await vm.snapshot({ folder });
+    const [pack] = readdirSync(join(folder, 'packs')) as [string];
+    await run(vm, 'mkdir /mnt; mount -t tmpfs -o size=80m none /mnt; head -c 60000000 /dev/urandom > /mnt/noise');
+    const { id: large } = await vm.snapshot({ folder });
+    await expect(host.restore(large, { folder, eager: true })).rejects.toMatchObject({ code: 'no-memory' });
+    await vm.remove();
+    const path = join(folder, 'packs', pack);
+    const whole = readFileSync(path);
+    const middle = Math.floor(whole.length / 2);
+    overwrite(
+      path,
+      whole.map((byte, i) => (i === middle ? byte ^ 1 : byte)),
+    );
+    await expect(host.restore(small, { folder, eager: true })).rejects.toMatchObject({
+      code: 'bad-snapshot',
+      message: expect.stringMatching(/cannot be read/),
+    });
+    expect(await host.vms()).toEqual([]);
+    overwrite(path, whole);
+    const restored = await host.restore(large, { folder, eager: true });
+    expect(await run(restored, 'echo here')).toBe('here');
     await nothingIsLeft(machines);
   });
 

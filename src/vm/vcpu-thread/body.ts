@@ -64,7 +64,11 @@ export function buildMemory({ thread, spec }: Pick<BodyContext, 'thread' | 'spec
     origin && 'vm' in origin.memory ? adoptFork(host, origin.memory, { source: pages }) : createMemory(thread, spec, pages);
   if (origin && 'stored' in origin.memory) restore(memory, spec, origin.memory);
   pages.attach(memory);
-  if (origin && 'stored' in origin.memory) pages.prefetch(origin.memory.prefetch);
+  if (origin && 'stored' in origin.memory) {
+    const { prefetch, eager } = origin.memory;
+    const brought = (problem: string | null): void => thread.send({ kind: 'brought', vm: spec.vm, problem });
+    pages.prefetch(prefetch, eager ? brought : null);
+  }
   return { memory, pages };
 }
 

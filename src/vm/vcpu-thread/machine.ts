@@ -89,7 +89,8 @@ export class Machine {
     if (!origin) this.#build();
     else {
       this.#dormant = { part: this.#memoryPart(origin), origin };
-      if (origin.start) this.#revive(this.#dormant);
+      // Who is not looked at brings no pages either.
+      if (origin.start || ('eager' in origin.memory && origin.memory.eager)) this.#revive(this.#dormant);
       this.#setState(origin.start ? 'running' : 'paused');
     }
   }

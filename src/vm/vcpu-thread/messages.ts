@@ -58,6 +58,8 @@ export interface RestoredMemory {
   readonly ballooned: SharedArrayBuffer;
   /** Numbers of pages that are wanted first. */
   readonly prefetch: Uint32Array;
+  /** They are wanted before it runs: answered by `brought`. */
+  readonly eager: boolean;
 }
 
 /** Children to be made of a machine. */
@@ -117,6 +119,8 @@ export type FromThread =
   | { readonly kind: 'state'; readonly vm: number; readonly state: VmState; readonly reason?: string; readonly error?: WireError }
   /** A page that the VM needs cannot be read, and why; null: all can again. It waits. */
   | { readonly kind: 'unreadable'; readonly vm: number; readonly reason: string | null }
+  /** All pages that an eager machine wanted are in memory, or why one cannot be. */
+  | { readonly kind: 'brought'; readonly vm: number; readonly problem: string | null }
   | { readonly kind: 'returned'; readonly vm: number; readonly bytes: number }
   | { readonly kind: 'port-ready'; readonly vm: number; readonly port: number }
   /** The guest closed the port: what was sent before this message is all there is. */

@@ -67,6 +67,8 @@ export class MachinePages implements PageSource {
   readonly #failed = new Set<Wanted>();
   #brought = 0;
   #toPrefetch: Uint32Array = new Uint32Array();
+  /** Told once all that is to be prefetched is there, or why it cannot be; null: nobody waits for it. */
+  #onBrought: ((problem: string | null) => void) | null = null;
 
   constructor(options: MachinePagesOptions) {
     this.#options = options;
@@ -88,9 +90,13 @@ export class MachinePages implements PageSource {
     else this.#want(guestFrame, handle, false);
   }
 
-  /** Pages of memory that will be wanted soon: they are asked for a few at a time, so that who touches one does not stand behind all of them. */
-  prefetch(pages: Uint32Array): void {
+  /**
+   * Pages of memory that will be wanted soon: they are asked for a few at a time, so that who touches one does not stand behind all of them. With
+   * `onBrought` somebody waits for them, and the machine does not run before: none is left out for want of memory, and one that cannot be read is told.
+   */
+  prefetch(pages: Uint32Array, onBrought: ((problem: string | null) => void) | null = null): void {
     this.#toPrefetch = pages;
+    this.#onBrought = onBrought;
     this.#prefetch();
   }
 
@@ -99,9 +105,16 @@ export class MachinePages implements PageSource {
     for (const page of this.#toPrefetch.subarray(0, PREFETCH_PAGES)) {
       const guestFrame = this.#guest.ranges.gfnOf(page);
       const handle = this.#guest.absentHandle(guestFrame);
-      if (handle >= 0 && !this.#wanted.has(guestFrame)) this.#want(guestFrame, handle, true);
+      if (handle >= 0 && !this.#wanted.has(guestFrame)) this.#want(guestFrame, handle, this.#onBrought === null);
     }
     this.#toPrefetch = this.#toPrefetch.subarray(PREFETCH_PAGES);
+    if (this.#wanted.size === 0 && this.#toPrefetch.length === 0) this.#endPrefetch(null);
+  }
+
+  #endPrefetch(problem: string | null): void {
+    this.#toPrefetch = new Uint32Array();
+    this.#onBrought?.(problem);
+    this.#onBrought = null;
   }
 
   forget(guestFrame: number, handle: number): void {
@@ -152,6 +165,7 @@ export class MachinePages implements PageSource {
     this.#due = [];
     for (const wanted of due) if (this.#isWanted(wanted)) this.#step(wanted);
     if (due.length > 0) this.#options.cache.submit();
+    if (this.#wanted.size === 0 && this.#toPrefetch.length === 0) this.#endPrefetch(null);
     return this.#brought;
   }
 
@@ -251,6 +265,7 @@ export class MachinePages implements PageSource {
 
   #fail(wanted: Wanted, reason: string): void {
     if (wanted.ahead) return this.#unwant(wanted);
+    if (this.#onBrought) return this.#endPrefetch(reason);
     wanted.retryAt = performance.now() + RETRY_MS;
     if (this.#failed.size === 0) this.#options.onUnreadable(reason);
     this.#failed.add(wanted);

@@ -1,4 +1,4 @@
-import { ShoalError } from '../base/errors.ts';
+import { ShoalError } from './errors.ts';
 
 /** What `work` gives, or `aborted` as soon as the signal says so. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
