@@ -17,13 +17,13 @@ export interface RestoredPages {
 export function* restoreSteps(guest: GuestMemory, { stored, ballooned, firstHandle }: RestoredPages): Steps<boolean> {
   const { words, account } = guest;
   const leafBytes = LEAF_PAGES / 8;
-  let absent = 0;
-  let inBalloon = 0;
   for (let byte = 0; byte < stored.length; byte += leafBytes) {
     if (isEmpty(stored, byte, leafBytes) && isEmpty(ballooned, byte, leafBytes)) continue;
     const first = byte * 8;
     const leaf = yield* ownEntrySteps(guest, first);
     if (leaf === 0) return false;
+    let absent = 0;
+    let inBalloon = 0;
     for (let i = 0; i < LEAF_PAGES; i++) {
       const at = leaf + i * ENTRY_WORDS;
       const bit = 1 << (i & 7);
@@ -35,9 +35,9 @@ export function* restoreSteps(guest: GuestMemory, { stored, ballooned, firstHand
         inBalloon++;
       }
     }
+    words[account + VM_ABSENT] += absent;
+    words[account + VM_BALLOONED] += inBalloon;
   }
-  words[account + VM_ABSENT] += absent;
-  words[account + VM_BALLOONED] += inBalloon;
   return true;
 }
 

@@ -383,4 +383,23 @@ export const MUTANTS: readonly Mutant[] = [
     find: `phases[reader] % 2 === 0 || phaseOf(host, reader) !== phases[reader])) continue;`,
     replace: `phases[reader] % 2 === 0 || phaseOf(host, reader) !== phases[reader] - 1)) continue;`,
   },
+  {
+    name: 'an absent page of a restored VM is not counted',
+    file: 'src/guest-memory/restore.ts',
+    find: `    words[account + VM_ABSENT] += absent;
+`,
+    replace: ``,
+  },
+  {
+    name: 'a restored leaf has the numbers of the first one',
+    file: 'src/guest-memory/restore.ts',
+    find: `ABSENT | (firstHandle + first + i)`,
+    replace: `ABSENT | (firstHandle + i)`,
+  },
+  {
+    name: 'a page of a leaf that forks share is changed where it is',
+    file: 'src/guest-memory/shared-leaf.ts',
+    find: `if (Atomics.load(words, tablePageWord(host, old)) === 1) {`,
+    replace: `if (Atomics.load(words, tablePageWord(host, old)) >= 1) {`,
+  },
 ];

@@ -16,6 +16,7 @@ import { powerOffSteps, resetSteps } from '../../src/guest-memory/life.ts';
 import { ABSENT, BALLOONED, frameOf, PRIVATE, SHARED, stateOf, ZERO } from '../../src/guest-memory/page-entry.ts';
 import { entryOf } from '../../src/guest-memory/page-table.ts';
 import { RamRanges } from '../../src/guest-memory/ram-ranges.ts';
+import { restoreSteps } from '../../src/guest-memory/restore.ts';
 import { mapFileBackedSteps, mapSharedSteps } from '../../src/guest-memory/shared-pages.ts';
 import { advanceEpochSteps } from '../../src/guest-memory/write-clock.ts';
 import { admitSteps, cancelWaitSteps } from '../../src/host-memory/accounts.ts';
@@ -35,6 +36,7 @@ import {
   VM_TICKET,
 } from '../../src/host-memory/tables.ts';
 import { NominationRing } from './nominations.ts';
+import { bringSavedSteps, type Snapshot, saveSteps } from './snapshots.ts';
 import { FIRST, LAST, OwnerSource, type StoredPage } from './store.ts';
 import { SimulatedTlb } from './tlb.ts';
 import { CONTENTS, contentWord, type World } from './world.ts';
@@ -81,6 +83,8 @@ export class Owner {
   holds: OpenHold[] = [];
   readonly source: OwnerSource;
   readonly ring = new NominationRing();
+  /** It is a fork that does not run: somebody reads it. */
+  #frozen = false;
   /** A frame for a page that nobody wrote is being asked for. */
   growing = false;
   /** Has the bytes of a page that is about to be parked. */
@@ -171,6 +175,11 @@ export class Owner {
         yield 'owner:next';
         if (this.doomed || this.world.closing) break;
         this.busy = true;
+        if (this.#frozen) {
+          // Some when nobody races, so that there are snapshots.
+          if (!this.world.warming || this.world.random.oneIn(8)) yield* this.#save();
+          continue;
+        }
         this.sealed = false;
         // Before the races begin, guests write more than they do afterwards.
         const kinds = this.world.warming && this.world.random.oneIn(2) ? STORES : this.#operations.length;
@@ -216,27 +225,50 @@ export class Owner {
     this.doomed = false;
     this.values.fill(0);
     this.holds = [];
-    if (!world.random.oneIn(4)) yield* this.#fork();
+    this.#frozen = false;
+    const snapshots = world.snapshots.filter((snapshot) => snapshot.domain === domain);
+    if (world.random.oneIn(4)) return;
+    if (snapshots.length > 0 && world.random.oneIn(3)) yield* this.#restore(snapshots[world.random.below(snapshots.length)]);
+    else this.#frozen = (yield* this.#fork()) && world.random.oneIn(4);
+  }
+
+  /** It is read; then it runs, or, as most of them, goes. */
+  *#save(): Steps<void> {
+    const { world, values, domain } = this;
+    const numbers = Array.from(values, (_, page) => this.#index(page));
+    const isGivenUp = () => this.doomed || world.closing;
+    const between = () => (world.random.oneIn(4) ? this.#serveOne(false) : null);
+    const snapshot = yield* saveSteps({ guest: this.#alive, domain, values, numbers, isGivenUp, between }, world.store);
+    this.#frozen = false;
+    if (snapshot) world.snapshots = [...world.snapshots.slice(-2), snapshot];
+    this.doomed ||= !world.random.oneIn(3);
+  }
+
+  *#restore(snapshot: Snapshot): Steps<void> {
+    // It never was, when there are not the tables for it.
+    if (yield* restoreSteps(this.#alive, snapshot)) this.values.set(snapshot.values);
+    else this.doomed = true;
   }
 
   /** Becomes a fork of some VM of the domain: its leaves are both's from here on. */
-  *#fork(): Steps<void> {
+  *#fork(): Steps<boolean> {
     const guest = this.#alive;
     // Its directory; the leaves come from the parent.
-    if (!(yield* prepareForkSteps(guest, 1))) return;
+    if (!(yield* prepareForkSteps(guest, 1))) return false;
     // Both owners are between two operations, as if they were on one thread: what follows has no step.
     const parents = this.peers.filter((peer) => peer !== this && peer.domain === this.domain && peer.#mayBeForked());
-    if (parents.length === 0) return;
+    if (parents.length === 0) return false;
     const parent = parents[this.world.random.below(parents.length)];
     const from = parent.#alive;
     for (const _ of advanceEpochSteps(from));
     cutFork(from, guest);
     this.values.set(parent.values);
+    return true;
   }
 
   /** It stands between two operations, and holds nothing. */
   #mayBeForked(): boolean {
-    return this.guest !== null && !this.guest.dying && !this.busy && this.holds.length === 0;
+    return this.guest !== null && !this.guest.dying && !this.busy && !this.#frozen && this.holds.length === 0;
   }
 
   *death(): Steps<void> {
@@ -536,7 +568,10 @@ export class Owner {
     const isAbsent = guest.absentHandle(arrival.gfn) === stored.handle;
     let result: 'ok' | 'wait' | 'stale' | 'moved' = 'stale';
     try {
-      result = yield* bringSteps(guest, guest.ranges.pageOf(arrival.gfn), stored.handle, arrival.bytes);
+      const page = guest.ranges.pageOf(arrival.gfn);
+      result = yield* this.world.store.isOfImage(stored)
+        ? bringSavedSteps(this.world, guest, page, stored)
+        : bringSteps(guest, page, stored.handle, arrival.bytes);
     } finally {
       if (result === 'wait') this.source.putBack(arrival);
       else this.source.done(arrival);

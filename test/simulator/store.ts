@@ -2,6 +2,8 @@
  * Where absent pages are: one store for all, with slots that are used again, and reads that are under way while their page goes another way.
  *
  * A slot is not used again while somebody reads it; that is all that a store must promise for `bring` to tell old bytes from new ones.
+ *
+ * Snapshots are there, too: their pages have numbers of their own, each for one page and for ever.
  */
 import { assert } from '../../src/base/assert.ts';
 import type { PageSource } from '../../src/guest-memory/absent-pages.ts';
@@ -22,8 +24,13 @@ export interface StoredPage {
   forgotten: boolean;
 }
 
+/** Numbers of snapshots' pages begin here, and each snapshot has so many. */
+const IMAGES_START = 0x1000;
+
 export class SimulatedStore {
   readonly #slots = new Map<number, StoredPage>();
+  readonly #images = new Map<number, StoredPage>();
+  #nextImage = IMAGES_START;
 
   get size(): number {
     return this.#slots.size;
@@ -38,14 +45,30 @@ export class SimulatedStore {
     return stored;
   }
 
+  /** A snapshot with these pages; the number of its first one. */
+  addImage(contents: ReadonlyMap<number, number>): number {
+    const first = this.#nextImage;
+    this.#nextImage += IMAGES_START;
+    for (const [page, value] of contents) {
+      const stored = { handle: first + page, first: value, last: value, readers: 0, references: 0, forgotten: false };
+      this.#images.set(first + page, stored);
+    }
+    return first;
+  }
+
+  isOfImage({ handle }: StoredPage): boolean {
+    return handle >= IMAGES_START;
+  }
+
   get(handle: number): StoredPage {
-    const stored = this.#slots.get(handle);
+    const stored = this.#slots.get(handle) ?? this.#images.get(handle);
     assert(stored !== undefined && !stored.forgotten, `slot ${handle} of the store has nothing`);
     return stored;
   }
 
   /** A page needs it no more. Idempotent once nobody does. */
   free(stored: StoredPage): void {
+    if (this.isOfImage(stored)) return;
     if (!stored.forgotten && --stored.references > 0) return;
     stored.forgotten = true;
     if (stored.readers === 0 && this.#slots.get(stored.handle) === stored) this.#slots.delete(stored.handle);
@@ -53,6 +76,8 @@ export class SimulatedStore {
 
   clear(): void {
     this.#slots.clear();
+    this.#images.clear();
+    this.#nextImage = IMAGES_START;
   }
 }
 

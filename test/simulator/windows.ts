@@ -47,6 +47,8 @@ export const RACE_WINDOWS: readonly { readonly at: string; readonly race: string
   { at: 'tables:retire', race: 'a table page is unlinked, and whoever reads tables not yet looked at' },
   { at: 'tables:readers', race: 'a retired table page waits for whoever reads tables' },
   { at: 'absent:look', race: 'a page’s bytes are back, and its entry not yet looked at' },
+  { at: 'save:page', race: 'a page of a frozen VM is about to be read by another thread' },
+  { at: 'absent:publish-view', race: 'a page of a snapshot is there, and not yet the machine’s' },
   { at: 'io:read', race: 'bytes of an absent page are under way' },
 ];
 

@@ -16,6 +16,7 @@ import * as t from '../../src/host-memory/tables.ts';
 import type { Platform } from '../../src/platform/platform.ts';
 import { simulatedPlatform } from '../../src/platform/simulated/index.ts';
 import { Random } from './random.ts';
+import type { Snapshot } from './snapshots.ts';
 import { FIRST, LAST, SimulatedStore } from './store.ts';
 
 /** Contents of image files: what a page of content c begins with. */
@@ -52,6 +53,10 @@ export class World {
   strong = new Map<number, number>();
   observations: Observation[] = [];
   readonly store = new SimulatedStore();
+  /** The newest ones. */
+  snapshots: Snapshot[] = [];
+  /** Pages of snapshots as their cache remembers them, by number. */
+  readonly snapshotPages = new Map<number, CachedPage>();
   /** Shared frames that the memory worker keeps, for so many nominations are open that fill them. */
   readonly filling = new Map<number, number>();
   /** Table pages that the memory worker has under its eyes. */
@@ -139,6 +144,8 @@ export class World {
     this.strong.clear();
     this.observations = [];
     this.store.clear();
+    this.snapshots = [];
+    this.snapshotPages.clear();
     this.filling.clear();
     this.pinned.clear();
     this.closing = false;
