@@ -56,3 +56,21 @@ it('M82: without table pages it says so, and goes back whole', () => {
   host.run(tablePages.freeTablePagesSteps(host, taken));
   audit(host, []);
 });
+
+it('M82: one that is refused half-way has counted what it has', () => {
+  const host = smallPool();
+  const guest = guestOf(host, { pages: 2048, source: silentSource });
+  const steps = restoreSteps(guest, { stored: bitmap([0, 1, 600], 2048), ballooned: bitmap([2], 2048), firstHandle: 0 });
+  // Until the first leaf is whole, and no table page is left for the second one.
+  while (guest.memory().tableBytes < 2 * PAGE) steps.next();
+  const taken: number[] = [];
+  const { allocateTablePageSteps } = tablePages;
+  for (let page = host.run(allocateTablePageSteps(host)); page !== 0; page = host.run(allocateTablePageSteps(host)))
+    taken.push(page);
+  expect(host.run(steps)).toBe(false);
+  expect(guest.memory()).toMatchObject({ absentBytes: 2 * PAGE, balloonedBytes: PAGE });
+  host.run(tablePages.freeTablePagesSteps(host, taken));
+  audit(host, [guest]);
+  expect(guest.powerOff()).toBe('ok');
+  audit(host, []);
+});
