@@ -47,7 +47,7 @@ import {
 import { entryOf, inSharedLeaf, markUnmade } from './page-table.ts';
 import { RamRanges } from './ram-ranges.ts';
 import { addRomSteps, mapFileBackedSteps, mapSharedSteps } from './shared-pages.ts';
-import { advanceEpochSteps } from './write-clock.ts';
+import { advanceEpochSteps, FIRST_EPOCH } from './write-clock.ts';
 import { secureForWriteSteps } from './write-fault.ts';
 
 /** `quickRead`, `quickWrite`: the page is absent, or the write-fault path must decide. */
@@ -102,7 +102,7 @@ export class GuestMemory implements GuestPages, GuestAccess {
     this.ranges = ranges;
     this.domain = this.words[this.account + VM_DOMAIN];
     this.source = options.source ?? null;
-    this.epoch = options.epoch ?? 1;
+    this.epoch = options.epoch ?? FIRST_EPOCH;
     Atomics.store(this.words, this.account + VM_EPOCH, this.epoch);
   }
 

@@ -13,6 +13,9 @@ import { VM_BROUGHT, VM_EPOCH, VM_MOVED } from '../host-memory/tables.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { restampHeld } from './holds.ts';
 
+/** That of a VM that begins. Entries that nobody has stamped have 0. */
+export const FIRST_EPOCH = 1;
+
 export function* advanceEpochSteps(guest: GuestMemory): Steps<void> {
   guest.epoch = (guest.epoch + 1) | 0;
   // Devices write held pages without asking again: whoever sees the new epoch must see their stamps.

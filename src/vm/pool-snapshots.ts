@@ -7,6 +7,7 @@ import { ShoalError } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import { unlessAborted } from '../base/unless-aborted.ts';
 import { residentPages, type SharedImage } from '../disk/index.ts';
+import { FIRST_EPOCH } from '../guest-memory/write-clock.ts';
 import type { SnapshotSource } from './pool-files.ts';
 import {
   type FrozenMachine,
@@ -26,9 +27,19 @@ const PROGRESS_MS = 200;
 /** A machine that was frozen for a snapshot. */
 export interface Frozen {
   readonly machine: FrozenMachine;
+  /** Of the machine that it is a fork of, from before the cut on. */
+  readonly life: number | null;
   readonly pausedMs: number;
   /** Gives it up. */
   remove(): Promise<void>;
+}
+
+interface Latest {
+  readonly folder: string;
+  readonly id: string;
+  /** The machine's memory as it was then: its life, and the epoch that began. */
+  readonly life: number | null;
+  readonly epoch: number;
 }
 
 type RestoredOrigin = MachineOrigin & { readonly memory: RestoredMemory };
@@ -49,14 +60,14 @@ interface Restoring {
 export class PoolSnapshots {
   readonly #thread: SnapshotThread;
   /** By the number of a machine: what it was saved as, or restored from. */
-  readonly #latest = new Map<number, { readonly folder: string; readonly id: string }>();
+  readonly #latest = new Map<number, Latest>();
 
   constructor(thread: SnapshotThread) {
     this.#thread = thread;
   }
 
   /** @throws ShoalError as `VmPool.snapshotVm` does */
-  async save(vm: number, { machine, pausedMs, remove }: Frozen, options: SnapshotOptions): Promise<VmSnapshot> {
+  async save(vm: number, { machine, life, pausedMs, remove }: Frozen, options: SnapshotOptions): Promise<VmSnapshot> {
     const { folder, name, about = null, onProgress, onFrozen, signal } = options;
     onFrozen?.();
     const progress = new SharedArrayBuffer(PROGRESS_BYTES);
@@ -67,9 +78,11 @@ export class PoolSnapshots {
     if (signal?.aborted) giveUp();
     try {
       const latest = this.#latest.get(vm);
-      const parent = latest?.folder === folder ? latest.id : null;
-      const saved = await this.#thread.save({ folder, name, parent, about, machine, progress });
-      this.#latest.set(vm, { folder, id: saved.id });
+      const isSameFolder = latest?.folder === folder;
+      const parent = isSameFolder ? latest.id : null;
+      const since = isSameFolder && life !== null && latest.life === life ? latest.epoch : null;
+      const { epoch, ...saved } = await this.#thread.save({ folder, name, parent, since, about, machine, progress });
+      this.#latest.set(vm, { folder, id: saved.id, life, epoch });
       return { ...saved, pausedMs };
     } finally {
       clearInterval(timer);
@@ -118,8 +131,8 @@ export class PoolSnapshots {
     }
   }
 
-  restored(vm: number, { folder, opened }: SnapshotSource): void {
-    this.#latest.set(vm, { folder, id: opened.id });
+  restored(number: number, { life }: PoolVm, { folder, opened }: SnapshotSource): void {
+    this.#latest.set(number, { folder, id: opened.id, life, epoch: FIRST_EPOCH });
   }
 
   forget(vm: number): void {

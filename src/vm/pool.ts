@@ -297,6 +297,7 @@ class ThreadPool implements OpenPool {
 
   /** A fork that never runs, as the snapshot thread reads it. */
   async #freeze(entry: Entry): Promise<Frozen> {
+    const { life } = entry.vm;
     const { limits: _, ...config } = entry.vm.config;
     const name = `${config.name} (being saved)`;
     const { vms, pausedMs, state } = await this.#fork(entry, [{ ...config, name }], false);
@@ -308,7 +309,7 @@ class ThreadPool implements OpenPool {
       ...(saved && { saved }),
     }));
     const machine = { slot: child.slot, config: { ...config, limits: entry.vm.limits }, images, disks, state };
-    return { machine, pausedMs, remove: () => this.removeVm(child) };
+    return { machine, life, pausedMs, remove: () => this.removeVm(child) };
   }
 
   async restoreVm(options: RestoreOptions): Promise<RestoredVm> {
@@ -319,7 +320,7 @@ class ThreadPool implements OpenPool {
     const { vm: number, snapshot: image } = files.spec;
     const origin = this.#snapshots.originOf(source.opened, options);
     const vm = await this.#add(config, this.#claimThread(), files, origin, source.opened.portsInUse);
-    this.#snapshots.restored(number, source);
+    this.#snapshots.restored(number, vm, source);
     const [wanted, room, remove] = [origin.memory.prefetch.length, this.#host.emptyFrames, () => this.removeVm(vm)];
     if (options.eager && image) await this.#snapshots.settle({ vm, image, wanted, room, options, remove });
     return { vm, about: source.opened.about };

@@ -98,6 +98,11 @@ export class PoolVm implements VmHandle {
     return this.#brought.promise;
   }
 
+  /** Its memory from start to power-off has one number, with the slot in it; null while it has none. */
+  get life(): number | null {
+    return this.#life;
+  }
+
   get limits(): VmLimits {
     return this.#limits;
   }

@@ -18,7 +18,7 @@ import { entryOf } from '../../src/guest-memory/page-table.ts';
 import { RamRanges } from '../../src/guest-memory/ram-ranges.ts';
 import { restoreSteps } from '../../src/guest-memory/restore.ts';
 import { mapFileBackedSteps, mapSharedSteps } from '../../src/guest-memory/shared-pages.ts';
-import { advanceEpochSteps } from '../../src/guest-memory/write-clock.ts';
+import { advanceEpochSteps, FIRST_EPOCH } from '../../src/guest-memory/write-clock.ts';
 import { admitSteps, cancelWaitSteps } from '../../src/host-memory/accounts.ts';
 import { classFreeFrames } from '../../src/host-memory/chunk-set.ts';
 import { generationOf, retainSteps } from '../../src/host-memory/frame-table.ts';
@@ -36,7 +36,7 @@ import {
   VM_TICKET,
 } from '../../src/host-memory/tables.ts';
 import { NominationRing } from './nominations.ts';
-import { bringSavedSteps, type Snapshot, saveSteps } from './snapshots.ts';
+import { bringSavedSteps, type Cut, type Snapshot, saveSteps } from './snapshots.ts';
 import { FIRST, LAST, OwnerSource, type StoredPage } from './store.ts';
 import { SimulatedTlb } from './tlb.ts';
 import { CONTENTS, contentWord, type World } from './world.ts';
@@ -85,6 +85,10 @@ export class Owner {
   readonly ring = new NominationRing();
   /** It is a fork that does not run: somebody reads it. */
   #frozen = false;
+  /** The last fork that was made of it. */
+  #cut: Cut | null = null;
+  /** The fork before it that was made of its parent. */
+  #cutBefore: Cut | null = null;
   /** A frame for a page that nobody wrote is being asked for. */
   growing = false;
   /** Has the bytes of a page that is about to be parked. */
@@ -226,6 +230,8 @@ export class Owner {
     this.values.fill(0);
     this.holds = [];
     this.#frozen = false;
+    this.#cut = null;
+    this.#cutBefore = null;
     const snapshots = world.snapshots.filter((snapshot) => snapshot.domain === domain);
     if (world.random.oneIn(4)) return;
     if (snapshots.length > 0 && world.random.oneIn(3)) yield* this.#restore(snapshots[world.random.below(snapshots.length)]);
@@ -238,7 +244,8 @@ export class Owner {
     const numbers = Array.from(values, (_, page) => this.#index(page));
     const isGivenUp = () => this.doomed || world.closing;
     const between = () => (world.random.oneIn(4) ? this.#serveOne(false) : null);
-    const snapshot = yield* saveSteps({ guest: this.#alive, domain, values, numbers, isGivenUp, between }, world.store);
+    const frozen = { guest: this.#alive, domain, values, numbers, before: this.#cutBefore, isGivenUp, between };
+    const snapshot = yield* saveSteps(frozen, world.store);
     this.#frozen = false;
     if (snapshot) world.snapshots = [...world.snapshots.slice(-2), snapshot];
     this.doomed ||= !world.random.oneIn(3);
@@ -246,8 +253,10 @@ export class Owner {
 
   *#restore(snapshot: Snapshot): Steps<void> {
     // It never was, when there are not the tables for it.
-    if (yield* restoreSteps(this.#alive, snapshot)) this.values.set(snapshot.values);
-    else this.doomed = true;
+    if (yield* restoreSteps(this.#alive, snapshot)) {
+      this.values.set(snapshot.values);
+      this.#cut = { epoch: FIRST_EPOCH, values: snapshot.values };
+    } else this.doomed = true;
   }
 
   /** Becomes a fork of some VM of the domain: its leaves are both's from here on. */
@@ -263,6 +272,8 @@ export class Owner {
     for (const _ of advanceEpochSteps(from));
     cutFork(from, guest);
     this.values.set(parent.values);
+    this.#cutBefore = parent.#cut;
+    parent.#cut = { epoch: from.epoch, values: Int32Array.from(parent.values) };
     return true;
   }
 

@@ -7,7 +7,16 @@
 import { assert } from '../../src/base/assert.ts';
 import { bringSharedSteps } from '../../src/guest-memory/absent-pages.ts';
 import type { GuestMemory } from '../../src/guest-memory/guest-memory.ts';
-import { ABSENT, BALLOONED, ENTRY_WORDS, frameOf, LEAF_PAGES, stateOf, ZERO } from '../../src/guest-memory/page-entry.ts';
+import {
+  ABSENT,
+  BALLOONED,
+  ENTRY_STAMP,
+  ENTRY_WORDS,
+  frameOf,
+  LEAF_PAGES,
+  stateOf,
+  ZERO,
+} from '../../src/guest-memory/page-entry.ts';
 import { DIRECTORY_SLOTS, TABLE_PAGE } from '../../src/guest-memory/page-table.ts';
 import type { RestoredPages } from '../../src/guest-memory/restore.ts';
 import { generationOf, retainSteps } from '../../src/host-memory/frame-table.ts';
@@ -23,6 +32,12 @@ export interface Snapshot extends RestoredPages {
   readonly values: Int32Array;
 }
 
+/** What a VM had when a fork was made of it, and the epoch that began. */
+export interface Cut {
+  readonly epoch: number;
+  readonly values: Int32Array;
+}
+
 /** A frozen VM as its owner sees it. */
 export interface Frozen {
   readonly guest: GuestMemory;
@@ -30,6 +45,8 @@ export interface Frozen {
   readonly values: Int32Array;
   /** The number in guest-memory of each page. */
   readonly numbers: readonly number[];
+  /** The cut before, of the VM that it is a fork of. */
+  readonly before: Cut | null;
   /** It is to die: the save is given up. */
   isGivenUp(): boolean;
   /** What its thread does between two pages. */
@@ -37,10 +54,8 @@ export interface Frozen {
 }
 
 /** Reads a fork that does not run while its parent and its siblings go on. Null: it was given up. */
-export function* saveSteps(
-  { guest, domain, values, numbers, isGivenUp, between }: Frozen,
-  store: SimulatedStore,
-): Steps<Snapshot | null> {
+export function* saveSteps(frozen: Frozen, store: SimulatedStore): Steps<Snapshot | null> {
+  const { guest, domain, values, numbers, before, isGivenUp, between } = frozen;
   const bytes = Math.ceil((Math.max(...numbers) + 1) / LEAF_PAGES) * (LEAF_PAGES / 8);
   const stored = new Uint8Array(bytes);
   const ballooned = new Uint8Array(bytes);
@@ -50,7 +65,9 @@ export function* saveSteps(
     if (isGivenUp()) return null;
     yield* between() ?? [];
     const value = values[index] as number;
-    const state = readPage(guest, page, value, store);
+    const { state, stamp } = readPage(guest, page, value, store);
+    if (before && state !== ZERO && state !== BALLOONED && ((stamp - before.epoch) | 0) < 0)
+      assert(before.values[index] === value, `page ${page} has stamp ${stamp}, and changed since epoch ${before.epoch} (M84)`);
     if (state === BALLOONED) ballooned[page >> 3] = (ballooned[page >> 3] as number) | (1 << (page & 7));
     if (value === 0) continue;
     // Pages of zeros are not stored.
@@ -60,19 +77,25 @@ export function* saveSteps(
   return { domain, values: Int32Array.from(values), stored, ballooned, firstHandle: store.addImage(contents) };
 }
 
-/** As the snapshot thread does: nobody is told, nothing is taken. The page's state. */
-function readPage({ words, root }: GuestMemory, page: number, value: number, store: SimulatedStore): number {
+/** As the snapshot thread does: nobody is told, nothing is taken. */
+function readPage(
+  { words, root }: GuestMemory,
+  page: number,
+  value: number,
+  store: SimulatedStore,
+): { readonly state: number; readonly stamp: number } {
   const leafNumber = Math.floor(page / LEAF_PAGES);
   const directory = (words[root + Math.floor(leafNumber / DIRECTORY_SLOTS)] as number) & TABLE_PAGE;
   const leaf = directory === 0 ? 0 : (words[directory * 1024 + (leafNumber % DIRECTORY_SLOTS)] as number) & TABLE_PAGE;
-  const entry = leaf === 0 ? ZERO : (words[leaf * 1024 + (page % LEAF_PAGES) * ENTRY_WORDS] as number);
+  const at = leaf * 1024 + (page % LEAF_PAGES) * ENTRY_WORDS;
+  const entry = leaf === 0 ? ZERO : (words[at] as number);
   const state = stateOf(entry);
   let [first, last] = [0, 0];
   if (state === ABSENT) ({ first, last } = store.get(frameOf(entry)));
   else if (state !== ZERO && state !== BALLOONED)
     [first, last] = [words[frameOf(entry) * 1024 + FIRST] as number, words[frameOf(entry) * 1024 + LAST] as number];
   assert(first === value && last === value, `page ${page} of a frozen VM is ${first}/${last}, and was ${value} at the cut`);
-  return state;
+  return { state, stamp: leaf === 0 ? 0 : (words[at + ENTRY_STAMP] as number) };
 }
 
 /** Pages of snapshots are everybody's: one frame for all that want it. */

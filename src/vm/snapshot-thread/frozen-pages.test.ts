@@ -133,7 +133,7 @@ test('M83: memory, wherever a page is, as it was when the machine was frozen', (
   const frozen = adoptFork(host, forked, { source: silentSource });
   // The guest goes on, before it is read and while.
   for (const page of [0, 511, 700]) put(page, 250);
-  const pages = reader.memory(frozen.vm, PAGES, [image, snapshot]);
+  const pages = reader.memory(frozen.vm, PAGES, [image, snapshot], null);
   const found: FrozenPages[] = [];
   for (const each of pages) {
     found.push(each.kind === 'page' ? { ...each, bytes: Uint8Array.from(each.bytes) } : each);
@@ -144,10 +144,39 @@ test('M83: memory, wherever a page is, as it was when the machine was frozen', (
   // A page that cannot be read is said to be that, in one sentence.
   put(50, 1);
   guest.setAbsent(GFN + 50, 2051);
-  expect(() => contents(reader.memory(guest.vm, PAGES, [image, snapshot]), PAGES)).toThrow(/snapshot x.*cannot be read/);
+  expect(() => contents(reader.memory(guest.vm, PAGES, [image, snapshot], null), PAGES)).toThrow(/snapshot x.*cannot be read/);
   writeSync(store.swap.file, Buffer.alloc(64 * PAGE), 0, 64 * PAGE, 0);
-  expect(() => contents(reader.memory(frozen.vm, PAGES, [image, snapshot]), PAGES)).toThrow(/swap file gives other bytes/);
+  expect(() => contents(reader.memory(frozen.vm, PAGES, [image, snapshot], null), PAGES)).toThrow(/swap file gives other bytes/);
   closeSync(image.file);
+  closeSync(store.swap.file);
+});
+
+test('M84: what nothing has changed since a cut before is said to be the same, and not read', () => {
+  const { host, guest, put, reader, store } = machine();
+  const freeze = () => {
+    const forked = host.run(forkSteps(guest, 0));
+    if (typeof forked === 'string') throw new Error(forked);
+    return adoptFork(host, forked, { source: silentSource });
+  };
+  for (const page of [0, 1, 2, 3, 4, 600]) put(page, 7);
+  // Cannot be read, and need not.
+  guest.setAbsent(GFN + 3, 2051);
+  const first = freeze();
+  const since = reader.epochOf(first.vm);
+  first.powerOff();
+  put(2, 8);
+  guest.discard(GFN * PAGE + 4 * PAGE, PAGE);
+  put(700, 9);
+  const frozen = freeze();
+  const kinds: [number, number, string][] = [];
+  for (const { first, count, kind } of reader.memory(frozen.vm, PAGES, [], since)) kinds.push([first, count, kind]);
+  expect(kinds.filter(([, , kind]) => kind !== 'zero')).toEqual([
+    [0, 2, 'same'],
+    [2, 1, 'page'],
+    [3, 1, 'same'],
+    [600, 1, 'same'],
+    [700, 1, 'page'],
+  ]);
   closeSync(store.swap.file);
 });
 

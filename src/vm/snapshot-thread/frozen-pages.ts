@@ -14,16 +14,25 @@ import {
   type SealedLayer,
   type SharedImage,
 } from '../../disk/index.ts';
-import { ABSENT, BALLOONED, ENTRY_WORDS, frameOf, LEAF_PAGES, stateOf, ZERO } from '../../guest-memory/page-entry.ts';
+import {
+  ABSENT,
+  BALLOONED,
+  ENTRY_STAMP,
+  ENTRY_WORDS,
+  frameOf,
+  LEAF_PAGES,
+  stateOf,
+  ZERO,
+} from '../../guest-memory/page-entry.ts';
 import { DIRECTORY_SLOTS, TABLE_PAGE } from '../../guest-memory/page-table.ts';
 import type { HostMemory } from '../../host-memory/index.ts';
-import { VM_ROOT } from '../../host-memory/tables.ts';
+import { VM_EPOCH, VM_ROOT } from '../../host-memory/tables.ts';
 import { SCRATCH_BYTES } from '../../layout/arena.ts';
 import { isStoreHandle, StoreReader, type StoreSetup } from '../../page-store/index.ts';
 
-/** Pages of one kind in a row, or one page with its bytes, which hold until the next one is asked for. */
+/** Pages of one kind in a row, or one page with its bytes, which hold until the next one is asked for. `same`: nothing has changed them since. */
 export type FrozenPages =
-  | { readonly first: number; readonly count: number; readonly kind: 'zero' | 'ballooned' }
+  | { readonly first: number; readonly count: number; readonly kind: 'zero' | 'ballooned' | 'same' }
   | { readonly first: number; readonly count: 1; readonly kind: 'page'; readonly bytes: Uint8Array };
 
 export interface FrozenReaderOptions {
@@ -48,8 +57,17 @@ export class FrozenReader {
     this.#scratch = (host.map.scratch + thread * SCRATCH_BYTES) / PAGE_SIZE;
   }
 
-  /** The RAM of the VM in this slot, ascending and without gaps. @throws ShoalError `bad-disk` for a page that cannot be read */
-  *memory(slot: number, pages: number, images: readonly SharedImage[]): Generator<FrozenPages> {
+  /** The epoch that began with the cut. What the machine that it is a fork of has written since has this stamp, or a later one (M84). */
+  epochOf(slot: number): number {
+    const { host } = this.#options;
+    return Atomics.load(host.words, host.vmEntry(slot as VmIndex) + VM_EPOCH);
+  }
+
+  /**
+   * The RAM of the VM in this slot, ascending and without gaps. Pages that have been as they are since the epoch `since` are `same`, and not read.
+   * @throws ShoalError `bad-disk` for a page that cannot be read
+   */
+  *memory(slot: number, pages: number, images: readonly SharedImage[], since: number | null): Generator<FrozenPages> {
     const { host } = this.#options;
     const { words } = host;
     const root = host.vmEntry(slot as VmIndex) + VM_ROOT;
@@ -59,12 +77,23 @@ export class FrozenReader {
       const slotAt = directory * 1024 + (Math.floor(first / LEAF_PAGES) % DIRECTORY_SLOTS);
       const leaf = directory === 0 ? 0 : Atomics.load(words, slotAt) & TABLE_PAGE;
       if (leaf === 0) yield { first, count, kind: 'zero' };
-      else yield* this.#leaf(leaf, first, count, images);
+      else yield* this.#leaf(leaf, first, count, images, since);
     }
   }
 
-  *#leaf(leaf: number, first: number, count: number, images: readonly SharedImage[]): Generator<FrozenPages> {
+  *#leaf(
+    leaf: number,
+    first: number,
+    count: number,
+    images: readonly SharedImage[],
+    since: number | null,
+  ): Generator<FrozenPages> {
     const { words, bytes } = this.#options.host;
+    const isSame = (page: number): boolean => {
+      const at = leaf * 1024 + page * ENTRY_WORDS;
+      const state = stateOf(words[at]);
+      return since !== null && state !== ZERO && state !== BALLOONED && ((words[at + ENTRY_STAMP] - since) | 0) < 0;
+    };
     for (let i = 0; i < count; ) {
       const entry = Atomics.load(words, leaf * 1024 + i * ENTRY_WORDS);
       const state = stateOf(entry);
@@ -72,6 +101,13 @@ export class FrozenReader {
         let end = i + 1;
         while (end < count && stateOf(words[leaf * 1024 + end * ENTRY_WORDS]) === state) end++;
         yield { first: first + i, count: end - i, kind: state === ZERO ? 'zero' : 'ballooned' };
+        i = end;
+        continue;
+      }
+      if (isSame(i)) {
+        let end = i + 1;
+        while (end < count && isSame(end)) end++;
+        yield { first: first + i, count: end - i, kind: 'same' };
         i = end;
         continue;
       }

@@ -38,6 +38,8 @@ export interface SaveOrder {
   readonly name: string;
   /** Id of a snapshot that this one is saved as a difference to, should it be there still. */
   readonly parent: string | null;
+  /** The epoch that began with the parent's cut, in the same life of the machine; null: it is not known. */
+  readonly since: number | null;
   /** Plain data that `open` gives back. */
   readonly about: unknown;
   readonly machine: FrozenMachine;
@@ -55,6 +57,8 @@ export interface Saved {
   readonly id: string;
   readonly storedPages: number;
   readonly addedBytes: number;
+  /** The epoch that began with the cut. */
+  readonly epoch: number;
 }
 
 /** Where a disk's pages lie in a snapshot. */
