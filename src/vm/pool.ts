@@ -299,8 +299,7 @@ class ThreadPool implements OpenPool {
   async #freeze(entry: Entry): Promise<Frozen> {
     const { life } = entry.vm;
     const { limits: _, ...config } = entry.vm.config;
-    const name = `${config.name} (being saved)`;
-    const { vms, pausedMs, state } = await this.#fork(entry, [{ ...config, name }], false);
+    const { vms, pausedMs, state } = await this.#fork(entry, [{ ...config, name: `${config.name} (being saved)` }], false);
     const [child] = vms as [PoolVm];
     const { spec, images } = this.#entryOf(child);
     const disks = spec.disks.map(({ image, layer, below = [], saved }) => ({

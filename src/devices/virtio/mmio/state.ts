@@ -1,7 +1,7 @@
 /** Saved form of a virtio transport, with its queues and the device behind it. */
 import type { QueueState } from '../queue/state.ts';
 
-export const VIRTIO_STATE_VERSION = 1;
+export const VIRTIO_STATE_VERSION = 2;
 
 export interface VirtioState {
   readonly status: number;

@@ -195,32 +195,33 @@ export class VirtQueue {
   }
 
   save(): QueueState {
-    return {
-      size: this.size,
-      ready: this.ready,
-      descriptors: this.descriptors,
-      available: this.available,
-      used: this.used,
-      nextAvailable: this.#nextAvailable,
-      usedIndex: this.#usedIndex,
-      outstanding: this.#outstanding,
-      unwritten: [...this.#unwritten],
-    };
+    return [
+      this.size,
+      this.ready,
+      this.descriptors,
+      this.available,
+      this.used,
+      this.#nextAvailable,
+      this.#usedIndex,
+      this.#outstanding,
+      [...this.#unwritten],
+    ];
   }
 
   restore(state: QueueState): void {
-    this.size = state.size;
-    this.ready = state.ready;
-    this.descriptors = state.descriptors;
-    this.available = state.available;
-    this.used = state.used;
-    this.#nextAvailable = state.nextAvailable;
-    this.#usedIndex = state.usedIndex;
-    this.#outstanding = state.outstanding;
+    const [size, ready, descriptors, available, used, nextAvailable, usedIndex, outstanding, unwritten] = state;
+    this.size = size;
+    this.ready = ready;
+    this.descriptors = descriptors;
+    this.available = available;
+    this.used = used;
+    this.#nextAvailable = nextAvailable;
+    this.#usedIndex = usedIndex;
+    this.#outstanding = outstanding;
     this.#unwritten.length = 0;
-    this.#unwritten.push(...state.unwritten);
+    this.#unwritten.push(...unwritten);
     // Whatever the driver asked before the save is looked at again; a notification may have been lost.
-    this.retry = state.ready;
+    this.retry = ready;
   }
 
   #addDescriptor(chain: Chain, high: number, low: number, length: number, flags: number): boolean {
