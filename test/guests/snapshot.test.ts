@@ -128,10 +128,10 @@ describe('a snapshot of a running guest', () => {
       const seen = new Set<string>();
       for (let round = 0; round < ROUNDS; round++) {
         const from = line[round % line.length] as Vm;
-        // A fork in the middle of a save, and a save in the middle of a lazy restore.
-        const saving = from.snapshot({ folder, name: `round ${round}` });
+        // A fork in the middle of two saves, and a save in the middle of a lazy restore.
+        const saving = Promise.all([1, 2].map((i) => from.snapshot({ folder, name: `round ${round}, ${i}` })));
         const [fork] = (await from.fork()) as [Vm];
-        const restored = await host.restore((await saving).id, { folder });
+        const restored = await host.restore((await saving)[round % 2]?.id ?? '', { folder });
         const { id } = await restored.snapshot({ folder });
         const again = await host.restore(id, { folder });
         for (const vm of [fork, restored, again]) {
