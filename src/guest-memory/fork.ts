@@ -33,6 +33,8 @@ import { advanceEpochSteps } from './write-clock.ts';
 /** A child between the cut and its owner: plain data that may go to another thread. */
 export interface ForkedMemory {
   readonly vm: number;
+  /** That of parent and child from the cut on (M84). */
+  readonly epoch: number;
   readonly ranges: readonly { readonly address: number; readonly bytes: number; readonly rom: boolean }[];
 }
 
@@ -90,7 +92,7 @@ export function* forkSteps(parent: GuestMemory, thread: number): Steps<ForkedMem
   }
   yield* advanceEpochSteps(parent);
   cutFork(parent, child);
-  return { vm, ranges };
+  return { vm, epoch: parent.epoch, ranges };
 }
 
 /** The child's memory, on the thread that owns it from here on. */

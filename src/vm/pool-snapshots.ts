@@ -27,8 +27,9 @@ const PROGRESS_MS = 200;
 /** A machine that was frozen for a snapshot. */
 export interface Frozen {
   readonly machine: FrozenMachine;
-  /** Of the machine that it is a fork of, from before the cut on. */
+  /** Of the machine that it is a fork of: its life, as it was before the cut, and the epoch that began with that. */
   readonly life: number | null;
+  readonly epoch: number;
   readonly pausedMs: number;
   /** Gives it up. */
   remove(): Promise<void>;
@@ -67,7 +68,7 @@ export class PoolSnapshots {
   }
 
   /** @throws ShoalError as `VmPool.snapshotVm` does */
-  async save(vm: number, { machine, life, pausedMs, remove }: Frozen, options: SnapshotOptions): Promise<VmSnapshot> {
+  async save(vm: number, { machine, life, epoch, pausedMs, remove }: Frozen, options: SnapshotOptions): Promise<VmSnapshot> {
     const { folder, name, about = null, onProgress, onFrozen, signal } = options;
     onFrozen?.();
     const progress = new SharedArrayBuffer(PROGRESS_BYTES);
@@ -80,8 +81,10 @@ export class PoolSnapshots {
       const latest = this.#latest.get(vm);
       const isSameFolder = latest?.folder === folder;
       const parent = isSameFolder ? latest.id : null;
-      const since = isSameFolder && life !== null && latest.life === life ? latest.epoch : null;
-      const { epoch, ...saved } = await this.#thread.save({ folder, name, parent, since, about, machine, progress });
+      // A cut that came later has what was written in between.
+      const isKnown = isSameFolder && life !== null && latest.life === life && ((epoch - latest.epoch) | 0) >= 0;
+      const since = isKnown ? latest.epoch : null;
+      const saved = await this.#thread.save({ folder, name, parent, since, about, machine, progress });
       this.#latest.set(vm, { folder, id: saved.id, life, epoch });
       return { ...saved, pausedMs };
     } finally {

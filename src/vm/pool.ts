@@ -259,7 +259,11 @@ class ThreadPool implements OpenPool {
     return found;
   }
 
-  async #fork(parent: Entry, configs: readonly VmConfig[], start: boolean): Promise<Forks & Pick<MachineOrigin, 'state'>> {
+  async #fork(
+    parent: Entry,
+    configs: readonly VmConfig[],
+    start: boolean,
+  ): Promise<Forks & Pick<MachineOrigin, 'state'> & { readonly epoch: number }> {
     for (const [index, config] of configs.entries()) {
       const limits = changedLimits(NO_LIMITS, config.limits ?? {});
       this.#checkLimits(null, config, limits, index * limits.minimumBytes);
@@ -287,7 +291,7 @@ class ThreadPool implements OpenPool {
       }),
       (child) => this.removeVm(child),
     );
-    return { vms, pausedMs, state };
+    return { vms, pausedMs, state, epoch: memories[0]?.epoch ?? 0 };
   }
 
   async snapshotVm(vm: VmHandle, options: SnapshotOptions): Promise<VmSnapshot> {
@@ -299,7 +303,7 @@ class ThreadPool implements OpenPool {
   async #freeze(entry: Entry): Promise<Frozen> {
     const { life } = entry.vm;
     const { limits: _, ...config } = entry.vm.config;
-    const { vms, pausedMs, state } = await this.#fork(entry, [{ ...config, name: `${config.name} (being saved)` }], false);
+    const { vms, pausedMs, state, epoch } = await this.#fork(entry, [{ ...config, name: `${config.name} (being saved)` }], false);
     const [child] = vms as [PoolVm];
     const { spec, images } = this.#entryOf(child);
     const disks = spec.disks.map(({ image, layer, below = [], saved }) => ({
@@ -308,7 +312,7 @@ class ThreadPool implements OpenPool {
       ...(saved && { saved }),
     }));
     const machine = { slot: child.slot, config: { ...config, limits: entry.vm.limits }, images, disks, state };
-    return { machine, life, pausedMs, remove: () => this.removeVm(child) };
+    return { machine, life, epoch, pausedMs, remove: () => this.removeVm(child) };
   }
 
   async restoreVm(options: RestoreOptions): Promise<RestoredVm> {

@@ -26,7 +26,7 @@ import {
 } from '../../guest-memory/page-entry.ts';
 import { DIRECTORY_SLOTS, TABLE_PAGE } from '../../guest-memory/page-table.ts';
 import type { HostMemory } from '../../host-memory/index.ts';
-import { VM_EPOCH, VM_ROOT } from '../../host-memory/tables.ts';
+import { VM_ROOT } from '../../host-memory/tables.ts';
 import { SCRATCH_BYTES } from '../../layout/arena.ts';
 import { isStoreHandle, StoreReader, type StoreSetup } from '../../page-store/index.ts';
 
@@ -57,29 +57,21 @@ export class FrozenReader {
     this.#scratch = (host.map.scratch + thread * SCRATCH_BYTES) / PAGE_SIZE;
   }
 
-  /** The epoch that began with the cut. What the machine that it is a fork of has written since has this stamp, or a later one (M84). */
-  epochOf(slot: number): number {
-    const { host } = this.#options;
-    return Atomics.load(host.words, host.vmEntry(slot as VmIndex) + VM_EPOCH);
-  }
-
   /**
-   * The RAM of the VM in this slot, ascending and without gaps. Pages that have been as they are since the epoch `since` are `same`, and not read; a cut
-   * that came later than this one says nothing, for it has what was written in between.
+   * The RAM of the VM in this slot, ascending and without gaps. Pages that have been as they are since the epoch `since` are `same`, and not read.
    * @throws ShoalError `bad-disk` for a page that cannot be read
    */
   *memory(slot: number, pages: number, images: readonly SharedImage[], since: number | null): Generator<FrozenPages> {
     const { host } = this.#options;
     const { words } = host;
     const root = host.vmEntry(slot as VmIndex) + VM_ROOT;
-    const known = since !== null && ((this.epochOf(slot) - since) | 0) >= 0 ? since : null;
     for (let first = 0; first < pages; first += LEAF_PAGES) {
       const count = Math.min(LEAF_PAGES, pages - first);
       const directory = Atomics.load(words, root + Math.floor(first / LEAF_PAGES / DIRECTORY_SLOTS)) & TABLE_PAGE;
       const slotAt = directory * 1024 + (Math.floor(first / LEAF_PAGES) % DIRECTORY_SLOTS);
       const leaf = directory === 0 ? 0 : Atomics.load(words, slotAt) & TABLE_PAGE;
       if (leaf === 0) yield { first, count, kind: 'zero' };
-      else yield* this.#leaf(leaf, first, count, images, known);
+      else yield* this.#leaf(leaf, first, count, images, since);
     }
   }
 

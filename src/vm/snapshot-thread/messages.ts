@@ -57,8 +57,6 @@ export interface Saved {
   readonly id: string;
   readonly storedPages: number;
   readonly addedBytes: number;
-  /** The epoch that began with the cut. */
-  readonly epoch: number;
 }
 
 /** Where a disk's pages lie in a snapshot. */

@@ -48,7 +48,7 @@ export function saveMachine(store: SnapshotStore, reader: FrozenReader, order: S
     const saved = savedMachine({ config: machine.config, state, images, disks: regions, about });
     const id = writer.commit({ name, machine: saved, devices: state.devices, memoryPages });
     const { storedPages, addedBytes } = store.info(id);
-    return { id, storedPages, addedBytes, epoch: reader.epochOf(machine.slot) };
+    return { id, storedPages, addedBytes };
   } finally {
     writer.abort();
   }
